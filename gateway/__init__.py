@@ -1,0 +1,1 @@
+"""Jobgate: an OpenAI-compatible gateway that keeps exact books of what each job costs."""

@@ -1,0 +1,1 @@
+"""Who calls: keys, apps, teams, and what they may do."""

@@ -1,0 +1,1 @@
+"""routes.yaml: jobs, targets, parameters, residency, budgets as configured."""

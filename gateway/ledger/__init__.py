@@ -1,0 +1,1 @@
+"""The entries: writing, querying, exporting and auditing them."""

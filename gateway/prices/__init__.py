@@ -1,0 +1,1 @@
+"""What a token costs: dated prices, and the cost of a usage."""

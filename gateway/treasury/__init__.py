@@ -1,0 +1,1 @@
+"""Budgets, periods, holds and the committer that moves money."""

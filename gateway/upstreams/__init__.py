@@ -1,0 +1,1 @@
+"""Providers: sending a call and reading the answer."""

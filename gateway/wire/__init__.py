@@ -1,0 +1,1 @@
+"""Foreign shapes, as pure functions: OpenAI, Anthropic, Gemini, and event streams."""

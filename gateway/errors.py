@@ -13,12 +13,15 @@
         TooLarge            413  the body or the prompt is larger than allowed
         RateLimited         429  a limit per minute or hour is used up and resets by itself
         BudgetBusy          429  there is money, but open requests hold it
-        Unavailable         503  we cannot take requests now: the books, a credential, shutdown
+        Unavailable         503  we cannot take requests now: the books are out of reach
+          NoCredential      503  the provider's API key is not in the environment
+          ShuttingDown      503  this process is about to end
       UpstreamFailed             a provider was asked and did not deliver
         UpstreamRefused     4xx  the provider says that the request itself is wrong
         UpstreamBroken      502  the provider failed, or its answer made no sense
         UpstreamBusy        503  the provider is overloaded, or its breaker is open
         UpstreamTimedOut    504  the provider said nothing in time
+      CallerLeft            499  the caller hung up; nobody is told
     ConfigurationError           routes.yaml or a setting is wrong; never reaches a caller
 
 402 is never worth a retry and 429 is: only what passes by itself is a 429 (DESIGN decision;
@@ -148,12 +151,32 @@ class BudgetBusy(Refused):
 
 
 class Unavailable(Refused):
-    """We cannot take requests now: the books are out of reach, or a credential is missing."""
+    """We cannot take requests now: the books are out of reach, or nothing can be asked."""
 
     status = 503
     kind = "server_error"
     code = "unavailable"
     retry = True
+
+
+class NoCredential(Unavailable):
+    """The provider's API key is not there; the message names the environment variable."""
+
+    code = "no_credential"
+    retry = False
+
+
+class ShuttingDown(Unavailable):
+    """This process is about to end; another, or its successor, will answer."""
+
+    code = "shutting_down"
+
+
+class CallerLeft(GatewayError):
+    """The caller hung up and the job says to stop; nobody is left to be told."""
+
+    status = 499
+    code = "caller_left"
 
 
 class UpstreamFailed(GatewayError):

@@ -1,0 +1,236 @@
+"""The composition root: every concrete part is made here, and here alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.callers.callers import ADMIN, KeyRing
+from gateway.callers.registry import NewKey, Registry
+from gateway.clock import MICROS, Clock, SystemClock
+from gateway.doors.admin import admin_router
+from gateway.doors.answers import as_gateway_error, error_body, error_headers
+from gateway.doors.catalogue import CatalogueDoor
+from gateway.doors.chat import ChatDoor
+from gateway.doors.entrance import Entrance
+from gateway.doors.operations import BudgetGauges, OperationsDoors
+from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.jobs.routes import Provider, Routes
+from gateway.ledger.queries import Ledger
+from gateway.metering.counting import TokenCounter
+from gateway.metrics import Metrics
+from gateway.pipeline.costing import Costing
+from gateway.pipeline.endings import Endings
+from gateway.pipeline.pipeline import Parts, Pipeline
+from gateway.prices.book import PriceBook
+from gateway.settings import Settings
+from gateway.store.database import Database, DatabaseDown
+from gateway.store.ownership import Ownership
+from gateway.store.schema import migrate
+from gateway.treasury.committer import Committer
+from gateway.treasury.groups import Group
+from gateway.treasury.periods import Calendar
+from gateway.treasury.treasury import Treasury
+from gateway.upstreams.breaker import Breaker
+from gateway.upstreams.credentials import Credentials
+from gateway.upstreams.openai_compatible import OpenAICompatible
+from gateway.upstreams.protocol import Upstream
+from gateway.upstreams.translated import Anthropic, Gemini
+
+log = logging.getLogger(__name__)
+
+_KEY_REFRESH_SECONDS = 0.4
+"""Keys are looked at so often that a revoked one is refused within a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstKey:
+    """A key that the first start made; its secret is shown this once."""
+
+    key_id: str
+    secret: str
+
+
+class Gateway:
+    """One running gateway: its ASGI app, and what begins and ends with it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        routes: Routes,
+        book: PriceBook,
+        *,
+        environment: Mapping[str, str],
+        announce: Callable[[FirstKey], None],
+        clock: Clock | None = None,
+    ) -> None:
+        self.settings, self.routes, self.metrics = settings, routes, Metrics()
+        self.clock = clock or SystemClock()
+        self.database = Database(settings.database_url, full_sync=settings.full_sync)
+        self._announce = announce
+        self._ownership: Ownership | None = None
+        self._problems: list[str] = ["starting"]
+        self._loaded_at = self.clock.now()
+        self._keys = KeyRing(self.database, settings.org, self.clock)
+        self._registry = Registry(self.database, settings.org, self.clock)
+        self._ledger = Ledger(self.database, settings.org)
+        self._group = Group(settings.org, self.database.engine_name, secrets.token_hex(8))
+        self._committer = Committer(self.database, self._group, self.clock, self.metrics)
+        calendar = Calendar(routes.time_zone, routes.week_starts, routes.fiscal_year_starts)
+        treasury = Treasury(self._committer, routes.budgets, calendar, self.clock)
+        self._upstreams = {name: make_upstream(p) for name, p in routes.providers.items()}
+        counter = TokenCounter()
+        self._endings = Endings(treasury, counter, Costing(book), self.metrics)
+        parts = Parts(
+            treasury=treasury,
+            upstreams=self._upstreams,
+            credentials=Credentials(routes.providers, environment).of,
+            breakers=self._breakers(),
+            counter=counter,
+            endings=self._endings,
+            metrics=self.metrics,
+        )
+        entrance = Entrance(self._keys, self.metrics, settings.body_bytes_at_most)
+        self._chat = ChatDoor(entrance, Pipeline(routes, parts), self.metrics)
+        self.app = self._make_app(entrance)
+
+    def _breakers(self) -> dict[str, Breaker]:
+        targets = {target.name for job in self.routes.jobs.values() for target in job.targets}
+        return {name: Breaker(self.metrics.breaker.labels(name).set) for name in targets}
+
+    def _make_app(self, entrance: Entrance) -> FastAPI:
+        catalogue = CatalogueDoor(entrance, self.routes, self._loaded_at // MICROS)
+        operations = OperationsDoors(
+            self.metrics, self.clock, self._loaded_at, lambda: self.problems
+        )
+        closed_sets = frozenset(b.name for b in self.routes.budgets if b.scope.kind != "tag")
+        self.metrics.registry.register(BudgetGauges(self._ledger, self.clock, closed_sets))
+        self.metrics.configuration_loaded.set(self._loaded_at / MICROS)
+        app = FastAPI(
+            title="Jobgate",
+            summary="Don't pick a model. Pick a job.",
+            lifespan=self._lifespan,
+            routes=[
+                Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                Route("/v1/models", catalogue, methods=["GET"]),
+                Route("/v1/models/{name:path}", catalogue, methods=["GET"]),
+                *operations.routes(),
+            ],
+        )
+        app.include_router(admin_router(self._keys, self._ledger))
+        app.add_exception_handler(GatewayError, _answer_error)
+        app.add_exception_handler(HTTPException, _answer_http_error)
+        app.add_exception_handler(Exception, _answer_error)
+        return app
+
+    @property
+    def problems(self) -> list[str]:
+        """Why it is not ready; empty when it serves."""
+        if not self._problems and not self._committer.healthy:
+            return ["the books cannot be written"]
+        return self._problems
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(self._open_books)
+        self._committer.start(asyncio.get_running_loop())
+        refreshing = asyncio.create_task(self._refresh_keys())
+        gc.collect()
+        gc.freeze()
+        self._problems = []
+        try:
+            yield
+        finally:
+            self._problems = ["stopping"]
+            self._chat.closing = True
+            refreshing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await refreshing
+            await self._endings.drain()
+            await asyncio.to_thread(self._committer.stop)
+            for upstream in self._upstreams.values():
+                await upstream.aclose()
+            if self._ownership is not None:
+                self._ownership.release()
+            self.database.close()
+
+    def _open_books(self) -> None:
+        """Own the database, bring its tables up to date, book what a dead process left open."""
+        if self.database.file is not None:
+            self._ownership = Ownership(self.database.file)
+        migrate(self.database)
+        if self._ownership is not None:
+            self._lapse_orphans()
+        self._keys.refresh()
+        if not self._keys.has_role(ADMIN):
+            new = NewKey(team="platform", app="admin", role=ADMIN)
+            self._announce(FirstKey(*self._registry.create(new)))
+            self._keys.refresh()
+
+    def _lapse_orphans(self) -> None:
+        """Only one process serves a SQLite file, so every hold in it was left by a dead one."""
+        while True:
+            with self.database.writing() as cursor:
+                lapsed = self._group.lapse_foreign(cursor, self.clock.now())
+            if not lapsed:
+                return
+            self.metrics.holds_lapsed.inc(len(lapsed))
+            log.warning("%d holds of an earlier process lapsed at their ceilings", len(lapsed))
+
+    async def _refresh_keys(self) -> None:
+        while True:
+            await asyncio.sleep(_KEY_REFRESH_SECONDS)
+            try:
+                await asyncio.to_thread(self._keys.refresh)
+            except DatabaseDown as error:
+                log.warning("the keys in memory stay as they are: %s", error)
+
+
+def make_upstream(provider: Provider) -> Upstream:
+    """The part that speaks a provider's wire format.
+
+    LiteLLM costs seconds and 180 MB to import, so its module is loaded here, and only when a
+    configured provider needs it: the one import that is not at the top of a file.
+    """
+    if provider.wire == "openai":
+        return OpenAICompatible(provider)
+    if provider.wire == "anthropic":
+        return Anthropic(provider)
+    if provider.wire == "gemini":
+        return Gemini(provider)
+    bridge: Upstream = import_module("gateway.upstreams.litellm_bridge").LiteLLM(provider)
+    return bridge
+
+
+def _answer_error(_request: Request, error: Exception) -> Response:
+    told = as_gateway_error(error)
+    headers = {name.decode(): value.decode() for name, value in error_headers(told)}
+    return Response(error_body(told), told.status, headers, "application/json")
+
+
+def _answer_http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals (no such path, wrong method) in OpenAI's shape."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
+    path = request.scope["path"]
+    if error.status_code == 405:
+        told: GatewayError = BadRequest(f"{request.method} is not a method of {path}")
+        told.status = 405
+    elif error.status_code == 404:
+        told = NotFound(f"there is nothing at {path}; the API is under /v1")
+    else:
+        told = BadRequest(str(error.detail))
+        told.status = error.status_code
+    return _answer_error(request, told)

@@ -1,0 +1,110 @@
+"""POST /v1/chat/completions: OpenAI's chat, plain and streamed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.doors.answers import (
+    EVENTS,
+    JSON,
+    as_gateway_error,
+    error_body,
+    send_error,
+    send_whole,
+)
+from gateway.doors.entrance import Entrance, read_headers
+from gateway.errors import CallerLeft, GatewayError, ShuttingDown
+from gateway.metrics import Metrics
+from gateway.pipeline.asked import Asked, Trace, new_request_id, parse_tags
+from gateway.pipeline.endings import outcome_of
+from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.presence import Presence
+from gateway.pipeline.streams import MeteredStream, error_event
+from gateway.upstreams.protocol import PlainReply
+from gateway.wire.chat_body import read_chat
+
+
+class ChatDoor:
+    """An ASGI endpoint."""
+
+    def __init__(self, entrance: Entrance, pipeline: Pipeline, metrics: Metrics) -> None:
+        self._entrance, self._pipeline, self._metrics = entrance, pipeline, metrics
+        self._watchers: set[asyncio.Task[None]] = set()
+        self.closing = False
+        """True while the process shuts down: nothing new is let in."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        trace = Trace(new_request_id())
+        presence = Presence(lambda watched: self._watch(watched, receive))
+        try:
+            reply = await self._run(scope, receive, trace, presence)
+        except CallerLeft:
+            self._metrics.ended(trace.job, trace.target, "caller_left")
+            return
+        except Exception as error:
+            refusal = as_gateway_error(error)
+            self._metrics.ended(trace.job, trace.target, outcome_of(refusal))
+            await send_error(send, refusal, trace.headers(with_cost=False))
+            return
+        if isinstance(reply, PlainReply):
+            headers = [JSON, *trace.headers(with_cost=True)]
+            self._observe(trace)
+            await send_whole(send, 200, reply.body, headers)
+            self._metrics.ended(trace.job, trace.target, "ok")
+        else:
+            await self._stream(send, reply, trace, presence)
+
+    async def _run(
+        self, scope: Scope, receive: Receive, trace: Trace, presence: Presence
+    ) -> PlainReply | MeteredStream:
+        if self.closing:
+            raise ShuttingDown("the gateway is about to restart; try again", retry_after=2.0)
+        knock = read_headers(scope)
+        caller = await self._entrance.caller(scope, knock)
+        chat = read_chat(await self._entrance.body(receive, knock))
+        asked = Asked(caller, chat, knock.job, parse_tags(knock.tags))
+        return await self._pipeline.run(asked, trace, presence)
+
+    async def _stream(
+        self, send: Send, stream: MeteredStream, trace: Trace, presence: Presence
+    ) -> None:
+        """Events as they come; a caller who has left is not sent any more."""
+        presence.when_gone(stream.caller_left)
+        self._observe(trace)
+        try:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [*EVENTS, *trace.headers(with_cost=False)],
+                }
+            )
+            async for events in stream.events():
+                if not presence.gone:
+                    await send({"type": "http.response.body", "body": events, "more_body": True})
+        except GatewayError as error:
+            event = error_event(error_body(error))
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+        finally:
+            await stream.aclose()
+            self._metrics.ended(trace.job, trace.target, stream.outcome)
+        await send({"type": "http.response.body", "body": b""})
+
+    def _observe(self, trace: Trace) -> None:
+        added = time.perf_counter() - trace.began - trace.upstream_seconds
+        self._metrics.observe(self._metrics.added, (trace.job,), added)
+
+    def _watch(self, presence: Presence, receive: Receive) -> None:
+        """Wait beside the request for the caller to hang up."""
+
+        async def until_gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            presence.left()
+
+        task = asyncio.ensure_future(until_gone())
+        self._watchers.add(task)
+        task.add_done_callback(self._watchers.discard)

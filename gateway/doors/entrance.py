@@ -1,0 +1,93 @@
+"""What every /v1 door does first: read the headers, prove the key, read the body.
+
+Plain ASGI, because on this way every microsecond is paid by every request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope
+
+from gateway.callers.callers import Caller, KeyRing
+from gateway.callers.throttle import Throttle
+from gateway.errors import BadRequest, NotAuthenticated, TooLarge
+from gateway.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """The headers that we look at, as text."""
+
+    authorization: str | None
+    job: str | None
+    tags: str | None
+    encoded: bool
+    length: int | None
+
+
+class Entrance:
+    """Lets callers in."""
+
+    def __init__(self, keys: KeyRing, metrics: Metrics, body_bytes_at_most: int) -> None:
+        self._keys, self._metrics = keys, metrics
+        self._throttle = Throttle()
+        self._most = body_bytes_at_most
+
+    async def caller(self, scope: Scope, knock: Knock) -> Caller:
+        """Who calls. Raises NotAuthenticated; an address that guesses is slowed down first."""
+        client = scope.get("client")
+        address = client[0] if client else ""
+        if delay := self._throttle.delay(address):
+            await asyncio.sleep(delay)
+        try:
+            caller = self._keys.authenticate(knock.authorization)
+        except NotAuthenticated:
+            self._throttle.failed(address)
+            self._metrics.refused_keys.inc()
+            raise
+        self._throttle.succeeded(address)
+        return caller
+
+    async def body(self, receive: Receive, knock: Knock) -> bytes:
+        """The whole body. Raises TooLarge before more than is allowed is kept in memory."""
+        if knock.encoded:
+            raise BadRequest("compressed bodies are not taken; send the body as it is")
+        if knock.length is not None and knock.length > self._most:
+            raise self._too_large()
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            return body
+        parts, size = [body], len(body)
+        while message.get("more_body", False):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise BadRequest("the caller left before the body was complete")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._most:
+                raise self._too_large()
+        return b"".join(parts)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is larger than {self._most:,} bytes")
+
+
+def read_headers(scope: Scope) -> Knock:
+    """The headers that we look at."""
+    authorization = job = tags = None
+    encoded, length = False, None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization = value.decode("latin-1")
+        elif name == b"content-length":
+            length = int(value) if value.isdigit() else None
+        elif name == b"content-encoding":
+            encoded = value.strip().lower() not in (b"", b"identity")
+        elif name == b"x-jobgate-job":
+            job = value.decode("latin-1").strip() or None
+        elif name == b"x-jobgate-tags":
+            tags = value.decode("latin-1")
+    return Knock(authorization, job, tags, encoded, length)

@@ -1,0 +1,325 @@
+"""What is really sent: the caller's parameters, the job's policy, and what the model takes.
+
+`apply` is pure and runs for every attempt, so it looks at a handful of top-level fields and
+leaves the rest of the body as the bytes that came. The order of authority: a value that makes no
+sense is refused; the job's policy clamps, refuses or fills in; what the model would reject is
+renamed or dropped. Every departure from what the caller asked is told in `changes`, as text that
+fits a header. A default that the job fills in is its policy and not a change, and neither is the
+job's system prompt; a default that the model cannot take is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from gateway.errors import BadRequest
+from gateway.jobs.capabilities import MAX_COMPLETION_TOKENS, MAX_TOKENS, SAMPLING_FIELDS
+from gateway.jobs.routes import Job, Target
+
+CHOICES_MAX = 128
+"""The largest `n` of OpenAI's API."""
+
+_DEFAULT_CHOICES = 1
+_SHOWN_WHOLE = 10**18
+_NULL = b"null"
+_READ = frozenset(
+    (
+        *SAMPLING_FIELDS,
+        MAX_TOKENS,
+        MAX_COMPLETION_TOKENS,
+        "n",
+        "reasoning_effort",
+        "thinking",
+    )
+)
+_encode = msgspec.json.encode
+
+
+class _Thinking(msgspec.Struct):
+    type: str = ""
+
+
+_thinking = msgspec.json.Decoder(_Thinking)
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """What to send instead of what was asked.
+
+    `set` has raw JSON for each field to set, `remove` the fields to leave out. `output_limit` is
+    in tokens for each of `n` choices. `temperature` None means that none is sent. `changes` are
+    ASCII sentences for a header. `system_first`: the job's system prompt was put in front.
+    """
+
+    set: dict[str, bytes]
+    remove: frozenset[str]
+    output_limit: int
+    n: int
+    temperature: float | None
+    changes: tuple[str, ...]
+    system_first: bool
+
+
+@dataclass(slots=True)
+class _Draft:
+    """An Effective in the making."""
+
+    job: Job
+    target: Target
+    asked: Mapping[str, msgspec.Raw]
+    given: dict[str, bytes]
+    """What was asked, without the nulls, for the fields that are looked at."""
+    fields: dict[str, bytes] = field(default_factory=dict)
+    remove: set[str] = field(default_factory=set)
+    changes: list[str] = field(default_factory=list)
+
+    def drop(self, name: str, why: str) -> None:
+        self.fields.pop(name, None)
+        self.remove.add(name)
+        if name in self.given:
+            self.changes.append(f"{name} dropped ({why})")
+
+
+def apply(job: Job, target: Target, asked: Mapping[str, msgspec.Raw]) -> Effective:
+    """What to send to `target` for a request body whose top level is `asked`.
+
+    Values of `asked` are raw JSON; null counts as not given. Raises BadRequest, with `param`, for
+    a temperature, output limit, effort or `n` that makes no sense or that the job refuses.
+    """
+    rules = target.rules
+    given = {
+        name: raw
+        for name in asked
+        if (name in _READ or name in rules.refused or name in rules.renamed)
+        and (raw := bytes(asked[name])) != _NULL
+    }
+    draft = _Draft(job, target, asked, given)
+    draft.fields["model"] = _encode(target.model)
+    output_limit = _output_limit(draft)
+    n = _choices(draft)
+    effort = _effort(draft)
+    temperature = _temperature(draft)
+    if temperature is not None:
+        draft.fields["temperature"] = _encode(temperature)
+    if not _takes_sampling(draft, effort):
+        _without_sampling(draft, temperature)
+        temperature = None
+    elif temperature is not None:
+        temperature = _beside_temperature(draft, temperature, effort)
+    _other_fields(draft)
+    system_first = _system_prompt(draft)
+    return Effective(
+        set=draft.fields,
+        remove=frozenset(draft.remove),
+        output_limit=output_limit,
+        n=n,
+        temperature=temperature,
+        changes=tuple(draft.changes),
+        system_first=system_first,
+    )
+
+
+def _output_limit(draft: _Draft) -> int:
+    """Tokens a choice may have; the limit is always set, under a name that the model knows."""
+    policy, target = draft.job.output, draft.target
+    asked = {
+        name: _positive(draft.given[name], name)
+        for name in (MAX_COMPLETION_TOKENS, MAX_TOKENS)
+        if name in draft.given
+    }
+    limit = policy.default
+    name = target.rules.output_fields[0]
+    if asked:
+        limit = min(asked.values())
+        spoken = min(asked, key=lambda known: asked[known])
+        if limit > policy.max:
+            if policy.outside == "refuse":
+                raise BadRequest(
+                    f"{spoken}={_short(limit)} is more than the {policy.max} that job "
+                    f"{draft.job.name!r} allows",
+                    param=spoken,
+                )
+            draft.changes.append(f"{spoken}={_short(limit)}->{policy.max} (job limit)")
+            limit = policy.max
+        if spoken in target.rules.output_fields:
+            name = spoken
+        else:
+            draft.changes.append(f"{spoken} renamed {name}")
+        if len(asked) > 1:
+            other = MAX_TOKENS if spoken == MAX_COMPLETION_TOKENS else MAX_COMPLETION_TOKENS
+            draft.changes.append(f"{other} dropped ({spoken} is given too)")
+    if target.output_limit is not None and limit > target.output_limit:
+        if asked:
+            draft.changes.append(f"{name}={limit}->{target.output_limit} (model limit)")
+        limit = target.output_limit
+    draft.fields[name] = _encode(limit)
+    draft.remove.add(MAX_TOKENS if name == MAX_COMPLETION_TOKENS else MAX_COMPLETION_TOKENS)
+    return limit
+
+
+def _choices(draft: _Draft) -> int:
+    if "n" not in draft.given:
+        return _DEFAULT_CHOICES
+    n = _positive(draft.given["n"], "n")
+    if n > CHOICES_MAX:
+        raise BadRequest(f"n={_short(n)} is more than {CHOICES_MAX}", param="n")
+    most = draft.target.rules.choices_max
+    if n > most:
+        draft.changes.append(f"n={n}->{most} ({draft.target.model} answers at most {most})")
+        n = most
+    if draft.target.rules.choices_max == 1:
+        draft.remove.add("n")
+    else:
+        draft.fields["n"] = _encode(n)
+    return n
+
+
+def _effort(draft: _Draft) -> str | None:
+    """The reasoning effort that is sent, the job's when the caller names none."""
+    levels = draft.target.rules.efforts
+    if "reasoning_effort" in draft.given:
+        effort = _decoded(draft.given["reasoning_effort"], "reasoning_effort")
+        if not isinstance(effort, str):
+            raise BadRequest("reasoning_effort must be text", param="reasoning_effort")
+        if levels is None or effort in levels:
+            return effort
+        draft.drop("reasoning_effort", f"{draft.target.model} does not take {effort[:16]!a}")
+        return None
+    effort = draft.job.reasoning_effort
+    if effort is None or levels is None or effort not in levels:
+        return None
+    draft.fields["reasoning_effort"] = _encode(effort)
+    return effort
+
+
+def _temperature(draft: _Draft) -> float | None:
+    """The temperature that job and provider's range leave of what was asked."""
+    policy = draft.job.temperature
+    if "temperature" not in draft.given:
+        return None if policy.default is None else _within_provider(draft, policy.default)
+    asked = _decoded(draft.given["temperature"], "temperature")
+    if isinstance(asked, bool) or not isinstance(asked, int | float):
+        raise BadRequest("temperature must be a number", param="temperature")
+    value = min(max(asked, policy.min), policy.max)
+    if value != asked:
+        if policy.outside == "refuse":
+            raise BadRequest(
+                f"temperature={_short(asked)} is outside {policy.min} to {policy.max}, which is "
+                f"what job {draft.job.name!r} allows",
+                param="temperature",
+            )
+        end = "maximum" if asked > value else "minimum"
+        draft.changes.append(f"temperature={_short(asked)}->{value} (job {end})")
+    return _within_provider(draft, float(value))
+
+
+def _within_provider(draft: _Draft, value: float) -> float:
+    rules = draft.target.rules
+    within = min(max(value, rules.temperature_min), rules.temperature_max)
+    if within != value:
+        end = "maximum" if value > within else "minimum"
+        draft.changes.append(
+            f"temperature={value}->{within} ({end} of {draft.target.provider.name})"
+        )
+    return within
+
+
+def _takes_sampling(draft: _Draft, effort: str | None) -> bool:
+    sampling = draft.target.rules.sampling
+    if sampling == "effort_unset_or_none":
+        return effort is None or effort == "none"
+    return sampling == "always" or (sampling == "effort_none" and effort == "none")
+
+
+def _without_sampling(draft: _Draft, temperature: float | None) -> None:
+    """Take out all that steers sampling; the job's own temperature is told too."""
+    model = draft.target.model
+    conditional = draft.target.rules.sampling != "never"
+    why = f"{model} refuses it while it reasons" if conditional else f"{model} refuses it"
+    if temperature is not None and "temperature" not in draft.given:
+        draft.changes.append(f"temperature={temperature} of the job dropped ({why})")
+    for name in SAMPLING_FIELDS:
+        if name in draft.given or name in draft.fields:
+            draft.drop(name, why)
+
+
+def _beside_temperature(draft: _Draft, temperature: float, effort: str | None) -> float | None:
+    """What the model does not take together with a temperature."""
+    rules, model = draft.target.rules, draft.target.model
+    if rules.thinking_fixes_temperature and temperature != 1.0 and _thinks(draft, effort):
+        if "temperature" not in draft.given:
+            draft.changes.append(
+                f"temperature={temperature} of the job dropped ({model} refuses it with thinking)"
+            )
+        draft.drop("temperature", f"{model} refuses it with thinking")
+        return None
+    if not rules.top_p_with_temperature and "top_p" in draft.given:
+        draft.drop("top_p", f"{model} refuses it with temperature")
+    return temperature
+
+
+def _thinks(draft: _Draft, effort: str | None) -> bool:
+    if effort is not None and effort != "none":
+        return True
+    if "thinking" not in draft.given:
+        return False
+    try:
+        return _thinking.decode(draft.given["thinking"]).type not in ("", "disabled")
+    except msgspec.DecodeError:
+        return False
+
+
+def _other_fields(draft: _Draft) -> None:
+    """Fields that this model never takes, or takes under another name."""
+    rules, model = draft.target.rules, draft.target.model
+    for name in draft.asked:
+        if name in rules.refused and name not in draft.remove:
+            draft.drop(name, f"{model} does not take it")
+        elif name in rules.renamed:
+            draft.remove.add(name)
+            if name in draft.given:
+                draft.fields[rules.renamed[name]] = draft.given[name]
+                draft.changes.append(f"{name} renamed {rules.renamed[name]}")
+    if not rules.stream_options:
+        # Not a change to tell: whoever asked for usage gets it, made from what comes unasked.
+        draft.remove.add("stream_options")
+
+
+def _system_prompt(draft: _Draft) -> bool:
+    """Put the job's own words before the caller's messages, without reading those."""
+    if draft.job.system is None or "messages" not in draft.asked:
+        return False
+    messages = memoryview(draft.asked["messages"])
+    if bytes(messages[:1]) != b"[":
+        return False
+    rest = messages[1:]
+    first = _encode({"role": "system", "content": draft.job.system})
+    empty = bytes(rest[:64]).lstrip().startswith(b"]")
+    draft.fields["messages"] = b"".join((b"[", first, b"" if empty else b",", rest))
+    return True
+
+
+def _positive(raw: bytes, name: str) -> int:
+    value = _decoded(raw, name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadRequest(f"{name} must be a whole number", param=name)
+    if value < 1:
+        raise BadRequest(f"{name} must be at least 1, not {_short(value)}", param=name)
+    return value
+
+
+def _decoded(raw: bytes, name: str) -> object:
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"{name} cannot be read: {error}", param=name) from None
+
+
+def _short(number: float) -> str:
+    """A number as text of bounded length; a caller can write one of any length."""
+    if isinstance(number, int) and abs(number) > _SHOWN_WHOLE:
+        return "over 1e18" if number > 0 else "under -1e18"
+    return repr(number)

@@ -1,0 +1,319 @@
+"""What the sections of routes.yaml mean together: from the file as written to `Routes`.
+
+Every name is looked up, every target gets its price, limits and parameter rules, and residency is
+proved for every path that the file allows. What cannot be is a problem; what can be but will
+surprise somebody (no price, a temperature that the model drops) is a warning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from gateway.errors import ConfigurationError
+from gateway.jobs.budgets import budgets
+from gateway.jobs.capabilities import ParameterRules, flavour_of, rules_for
+from gateway.jobs.document import Path
+from gateway.jobs.problems import Problems, nearest
+from gateway.jobs.providers import overrides_of_nobody, provider
+from gateway.jobs.residency import is_forwarded, may_reach
+from gateway.jobs.routes import (
+    Job,
+    OutputPolicy,
+    Provider,
+    Routes,
+    Target,
+    TemperaturePolicy,
+    Timeouts,
+)
+from gateway.jobs.schema import (
+    CapabilitiesSection,
+    JobSection,
+    ModelSection,
+    RoutesFile,
+    TimeoutsSection,
+)
+from gateway.prices.book import PriceBook
+from gateway.prices.checking import check_against_book
+from gateway.prices.rates import Price
+from gateway.prices.stated import to_price
+
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_STATED_NOTHING = ModelSection()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Names that the file writes down, also those whose section is wrong.
+
+    `set_aside` has the targets, as written, of the jobs that are not in the file as read.
+    """
+
+    providers: frozenset[str]
+    jobs: frozenset[str]
+    tags: frozenset[str]
+    set_aside: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What every step of the resolving needs to see."""
+
+    file: RoutesFile
+    known: Known
+    problems: Problems
+    book: PriceBook
+    providers: Mapping[str, Provider]
+
+
+def resolve(
+    file: RoutesFile,
+    known: Known,
+    problems: Problems,
+    book: PriceBook,
+    environment: Mapping[str, str],
+    text: str,
+) -> Routes:
+    """The routes that the file means; complete only if `problems` has found nothing at the end."""
+    providers = {
+        name: made
+        for name, section in file.providers.items()
+        if (made := provider(name, section, environment, problems)) is not None
+    }
+    overrides_of_nobody(known.providers, environment, problems)
+    work = _Work(file, known, problems, book, providers)
+    for name in file.models:
+        _known_provider(work, ("models", name), name.partition("/")[0])
+    for name, targets in known.set_aside.items():
+        for index, target in enumerate(targets):
+            if "/" in target:
+                path: Path = ("jobs", name, "targets", index)
+                _known_provider(work, path, target.partition("/")[0])
+    jobs = {name: _job(work, name, section) for name, section in file.jobs.items()}
+    aliases = _aliases(work)
+    named = {**jobs, **{alias: jobs[name] for alias, name in aliases.items() if name in jobs}}
+    return Routes(
+        organisation=file.organisation.name,
+        time_zone=_time_zone(file.organisation.time_zone, problems),
+        week_starts=_DAYS.index(file.organisation.week_starts),
+        fiscal_year_starts=file.organisation.fiscal_year_starts,
+        providers=MappingProxyType(providers),
+        jobs=MappingProxyType(jobs),
+        aliases=MappingProxyType(aliases),
+        named=MappingProxyType(named),
+        budgets=budgets(file, known.jobs, known.tags, problems),
+        team_contacts=MappingProxyType(
+            {name: team.contact for name, team in file.teams.items() if team.contact}
+        ),
+        warnings=problems.warnings(),
+        version=hashlib.sha256(text.encode(errors="replace")).hexdigest(),
+        text=text,
+    )
+
+
+def _time_zone(name: str, problems: Problems) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        hint = nearest(name, available_timezones())
+        problems.add(("organisation", "time_zone"), f"unknown time zone {name[:40]!a}{hint}")
+        return ZoneInfo("UTC")
+
+
+def _aliases(work: _Work) -> dict[str, str]:
+    """The aliases that lead to a job and hide none."""
+    good = {}
+    for alias, job in work.file.aliases.items():
+        path: Path = ("aliases", alias)
+        if alias in work.known.jobs:
+            work.problems.add(path, "hides the job of the same name; choose another name")
+        elif job in work.known.jobs:
+            good[alias] = job
+        elif job in work.file.aliases:
+            work.problems.add(path, f"{job!a} is an alias too; an alias must name a job")
+        else:
+            hint = nearest(job, work.known.jobs)
+            work.problems.add(path, f"unknown job {job[:64]!a}{hint}")
+    return good
+
+
+def _job(work: _Work, name: str, section: JobSection) -> Job:
+    path: Path = ("jobs", name)
+    targets = []
+    for index, target_name in enumerate(section.targets):
+        here: Path = (*path, "targets", index)
+        if target_name in section.targets[:index]:
+            work.problems.add(here, f"{target_name!r} is in the chain already")
+        elif (target := _target(work, here, target_name, section)) is not None:
+            _residency(work, here, target, section)
+            targets.append(target)
+    job = Job(
+        name=name,
+        purpose=section.purpose,
+        owner=section.owner,
+        targets=tuple(targets),
+        temperature=_temperature(work, path, section),
+        output=_output(work, path, section),
+        reasoning_effort=section.reasoning_effort,
+        system=section.system,
+        tags=frozenset(section.tags),
+        residency=section.residency,
+        on_disconnect=section.on_disconnect,
+        retries=section.retries,
+        wait_for_room=section.wait_for_room,
+        max_input_bytes=section.max_input_bytes,
+    )
+    for target in targets:
+        _surprises(work, job, target, (*path, "targets", section.targets.index(target.name)))
+    return job
+
+
+def _temperature(work: _Work, path: Path, section: JobSection) -> TemperaturePolicy:
+    written, here = section.temperature, (*path, "temperature")
+    if written.min > written.max:
+        work.problems.add(here, f"min {written.min:g} is more than max {written.max:g}")
+    elif written.default is not None and not written.min <= written.default <= written.max:
+        low, high = f"min {written.min:g}", f"max {written.max:g}"
+        said = f"{written.default:g} is not between {low} and {high}"
+        work.problems.add((*here, "default"), said)
+    default = None if written.default is None else float(written.default)
+    return TemperaturePolicy(default, float(written.min), float(written.max), written.outside)
+
+
+def _output(work: _Work, path: Path, section: JobSection) -> OutputPolicy:
+    written = section.output_tokens
+    default = written.max if written.default is None else written.default
+    if default > written.max:
+        said = f"{default} is more than max {written.max}"
+        work.problems.add((*path, "output_tokens", "default"), said)
+    return OutputPolicy(default, written.max, written.outside)
+
+
+def _residency(work: _Work, path: Path, target: Target, section: JobSection) -> None:
+    """Refuse a way out of the house, showing it."""
+    if not may_reach(section.residency, target.provider.residency):
+        job, name = path[1], target.provider.name
+        work.problems.add(
+            path,
+            f"a job with residency on_prem cannot reach a cloud: {job} -> {target.name} -> "
+            f"provider {name} (residency: {target.provider.residency})",
+        )
+
+
+def _known_provider(work: _Work, path: Path, name: str) -> Provider | None:
+    """The provider of that name; None, with a problem unless its own section has one, if not."""
+    if name not in work.known.providers:
+        hint = nearest(name, work.known.providers)
+        work.problems.add(path, f"unknown provider {name[:64]!a}{hint}")
+    return work.providers.get(name)
+
+
+def _target(work: _Work, path: Path, name: str, section: JobSection) -> Target | None:
+    provider_name, _, model = name.partition("/")
+    at = _known_provider(work, path, provider_name)
+    if at is None:
+        return None
+    if at.residency == "on_prem" and is_forwarded(model):
+        said = f"{model} is run by a cloud that {at.name} forwards to, so it is not on-prem"
+        work.problems.add(path, said)
+    stated = work.file.models.get(name, _STATED_NOTHING)
+    facts = work.book.find(at.price_provider, model)
+    window, limit = stated.context_window, stated.output_limit
+    if facts is not None:
+        window, limit = window or facts.context_window, limit or facts.output_limit
+    flavour = flavour_of(at.wire, at.flavour)
+    return Target(
+        name=name,
+        provider=at,
+        model=model,
+        price=_price(work, path, name, at),
+        context_window=window,
+        output_limit=limit,
+        rules=rules_for(flavour, model, _stated_rules(stated.capabilities)),
+        timeouts=effective(section.timeouts, at.timeouts),
+    )
+
+
+def _price(work: _Work, path: Path, name: str, at: Provider) -> Price | None:
+    """What the file states, else what the book has; on-prem models have only what is stated."""
+    model = name.partition("/")[2]
+    stated = work.file.models.get(name, _STATED_NOTHING).price
+    facts = work.book.find(at.price_provider, model)
+    listed = None if facts is None or at.residency == "on_prem" else facts.price
+    if stated is not None:
+        here: Path = ("models", name, "price")
+        try:
+            price = to_price(stated, listed)
+        except ConfigurationError as error:
+            for said in error.problems:
+                work.problems.add(here, said)
+            return None
+        odd = check_against_book(at.price_provider, model, price, work.book)
+        if odd is not None:
+            work.problems.warn(here, odd)
+        return price
+    if listed is None:
+        close = [] if at.residency == "on_prem" else work.book.nearest(model, at.price_provider)
+        hint = f"; the price book has {close[0]}" if close else ""
+        work.problems.warn(
+            path,
+            f"{name} has no price, so its requests are refused with 402; state one under models, "
+            f"or `price: free`{hint}",
+        )
+    return listed
+
+
+def effective(stated: TimeoutsSection, otherwise: Timeouts) -> Timeouts:
+    """The timeouts that are stated, and the others where nothing is."""
+    return replace(otherwise, **stated.model_dump(exclude_none=True))
+
+
+def _stated_rules(section: CapabilitiesSection) -> dict[str, Any]:
+    """The fields of ParameterRules that the file states."""
+    stated = section.model_dump(exclude_none=True)
+    if "output_field" in stated:
+        stated["output_fields"] = (stated.pop("output_field"),)
+    for name in ("refused", "efforts"):
+        if name in stated:
+            stated[name] = frozenset(stated[name])
+    return {item.name: stated[item.name] for item in fields(ParameterRules) if item.name in stated}
+
+
+def _surprises(work: _Work, job: Job, target: Target, path: Path) -> None:
+    """Warn of what the model will not do although the job says it."""
+    rules, default = target.rules, job.temperature.default
+    if target.output_limit is not None and job.output.max > target.output_limit:
+        work.problems.warn(
+            path,
+            f"{target.name} writes at most {target.output_limit} tokens; the job's limit of "
+            f"{job.output.max} is cut to that",
+        )
+    effort = job.reasoning_effort
+    if effort is not None and rules.efforts is not None and effort not in rules.efforts:
+        # "none" is what a model without reasoning does anyway.
+        surprising = effort != "none" or bool(rules.efforts)
+        if surprising:
+            said = f"reasoning_effort dropped: {target.name} does not take {effort}"
+            work.problems.warn(path, said)
+        effort = None
+    if default is None:
+        return
+    reasons = effort not in (None, "none")
+    if (
+        rules.sampling == "never"
+        or (rules.sampling == "effort_none" and effort != "none")
+        or (rules.sampling == "effort_unset_or_none" and reasons)
+        or (rules.thinking_fixes_temperature and reasons and default != 1)
+    ):
+        unless = "" if rules.sampling == "never" else " unless reasoning_effort is none"
+        work.problems.warn(path, f"temperature dropped: {target.name} refuses it{unless}")
+    elif not rules.temperature_min <= default <= rules.temperature_max:
+        work.problems.warn(
+            path,
+            f"temperature {default:g} is sent as the nearest that {target.name} takes, "
+            f"{rules.temperature_min:g} to {rules.temperature_max:g}",
+        )

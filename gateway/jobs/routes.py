@@ -1,0 +1,223 @@
+"""The resolved routing rules: what a request meets after routes.yaml was read and checked.
+
+Everything here is complete and immutable: names are looked up, prices are attached, timeouts are
+filled in, environment overrides are applied. A `Routes` is replaced as a whole, never changed, so
+a request that holds one is never served by a mixture of two versions.
+
+This room's promise to the rest: `pick` is a dictionary look-up. How the file is written, and what
+was wrong with it, is known to `schema`, `loading` and `resolving`, not here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from gateway.errors import UnknownJob
+from gateway.jobs.capabilities import ParameterRules
+from gateway.prices.rates import Price
+
+Residency = Literal["cloud", "on_prem"]
+ScopeKind = Literal["organisation", "team", "app", "key", "job", "tag"]
+Unit = Literal["usd", "tokens", "requests"]
+Period = Literal[
+    "minute",
+    "hour",
+    "day",
+    "week",
+    "month",
+    "quarter",
+    "year",
+    "fiscal_year",
+    "forever",
+]
+Wire = Literal["openai", "anthropic", "gemini", "litellm"]
+Outside = Literal["clamp", "refuse"]
+
+_NAME_SHOWN = 64
+"""Characters of an unknown job's name that are repeated to the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds to wait for each part of one attempt; `total` bounds the attempt as a whole."""
+
+    connect: float = 5.0
+    first_byte: float = 60.0
+    idle: float = 60.0
+    total: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A place where models run, and how to reach it.
+
+    `base_url` has no slash at its end and is None only for LiteLLM's own addresses. The API key
+    itself is never here: only the name of the variable, or the path of the file, that holds it.
+    """
+
+    name: str
+    wire: Wire
+    flavour: str
+    base_url: str | None
+    api_key_env: str | None
+    api_key_file: str | None
+    residency: Residency
+    headers: Mapping[str, str]
+    litellm_provider: str | None
+    price_provider: str
+    timeouts: Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One model at one provider, as one job uses it.
+
+    `price` is None when nobody stated one: requests are then refused (law 10). `context_window`
+    and `output_limit` are in tokens, None when unknown. `timeouts` are the effective ones: the
+    job's where it states them, else the provider's.
+    """
+
+    name: str
+    provider: Provider
+    model: str
+    price: Price | None
+    context_window: int | None
+    output_limit: int | None
+    rules: ParameterRules
+    timeouts: Timeouts
+    note: str = ""
+    """Told in a header with every answer: that this target stands in for another."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemperaturePolicy:
+    """What a job does with temperature; a `default` of None leaves it to the model."""
+
+    default: float | None = None
+    min: float = 0.0
+    max: float = 2.0
+    outside: Outside = "clamp"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPolicy:
+    """Output tokens for one choice: what is set when the caller says nothing, and the most."""
+
+    default: int
+    max: int
+    outside: Outside = "clamp"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A named kind of work. `targets` is the fallback chain, the preferred one first.
+
+    `retries` are further attempts on each target. `wait_for_room` is how many seconds an
+    admission may wait for money that others hold. `max_input_bytes` bounds the request body.
+    """
+
+    name: str
+    purpose: str
+    owner: str
+    targets: tuple[Target, ...]
+    temperature: TemperaturePolicy
+    output: OutputPolicy
+    reasoning_effort: str | None
+    system: str | None
+    tags: frozenset[str]
+    residency: Literal["any", "on_prem"]
+    on_disconnect: Literal["drain", "cancel"]
+    retries: int
+    wait_for_room: float
+    max_input_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose spending a budget limits.
+
+    `value` None means each value for itself (each team, each run); the organisation has none.
+    `tag` is the tag's name when `kind` is "tag".
+    """
+
+    kind: ScopeKind
+    value: str | None = None
+    tag: str | None = None
+
+    def __str__(self) -> str:
+        """As people say it: "organisation", "team brand", "each app", "each run", "run nightly"."""
+        if self.kind == "organisation":
+            return "organisation"
+        noun = self.tag or self.kind
+        return f"each {noun}" if self.value is None else f"{noun} {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit on a scope in a period, in nano-dollars, tokens or requests (see `unit`).
+
+    A budget that is not `hard` only warns. `contact` is whom to ask for more; may be empty.
+    """
+
+    name: str
+    scope: Scope
+    limit: int
+    unit: Unit
+    period: Period
+    hard: bool
+    contact: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """One complete, checked version of the routing rules.
+
+    `week_starts` counts from Monday = 0; `fiscal_year_starts` is a month, January = 1. `version`
+    is the SHA-256 of `text`. `named` maps every name a caller may use, aliases too, to its job.
+    """
+
+    organisation: str
+    time_zone: ZoneInfo
+    week_starts: int
+    fiscal_year_starts: int
+    providers: Mapping[str, Provider]
+    jobs: Mapping[str, Job]
+    aliases: Mapping[str, str]
+    named: Mapping[str, Job]
+    budgets: tuple[Budget, ...]
+    team_contacts: Mapping[str, str]
+    warnings: tuple[str, ...]
+    version: str
+    text: str
+
+    def pick(self, name: str, allowed: Collection[str] | None = None) -> Job:
+        """The job of that name or alias.
+
+        Raises UnknownJob, naming the nearest name and all names among `allowed` (None: all);
+        whether the caller may use the job that was found is for others to decide.
+        """
+        job = self.named.get(name)
+        if job is not None:
+            return job
+        usable = self.names_for(allowed)
+        nearest = difflib.get_close_matches(name[:_NAME_SHOWN], usable, n=1)
+        shown = ascii(name if len(name) <= _NAME_SHOWN else name[:_NAME_SHOWN] + "...")
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        listed = f" Jobs for this key: {', '.join(usable)}." if usable else ""
+        raise UnknownJob(
+            f"there is no job {shown}{hint}{listed}",
+            param="model",
+            details={"jobs": list(usable)},
+        )
+
+    def names_for(self, allowed: Collection[str] | None) -> tuple[str, ...]:
+        """Jobs among `allowed` (None: every job) and the aliases that lead to them, sorted."""
+        return tuple(
+            sorted(
+                name for name, job in self.named.items() if allowed is None or job.name in allowed
+            )
+        )

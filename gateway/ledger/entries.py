@@ -1,0 +1,205 @@
+"""What one line of the ledger says, and how lines and their roll-ups are written.
+
+An entry is made once and never changed. Its id is the id of the hold it ends, so a hold can end
+only once: a second ending would need the same key again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, insert
+
+from gateway.metering.usage import CLASSES, NOTHING, Usage
+from gateway.prices.rates import Rates
+from gateway.store.database import Cursor
+from gateway.store.statements import INSERTS, prepare
+from gateway.store.tables import (
+    ROLLUP_DIMENSIONS,
+    ROLLUP_SUMS,
+    EntryRow,
+    Rollup,
+)
+
+HOUR = 3_600_000_000
+"""Microseconds in an hour."""
+
+REPORTED, COUNTED, PRESUMED = "reported", "counted", "presumed"
+"""Qualities: told by the provider; counted by us; the ceiling, because nobody came back."""
+
+CHARGE, RELEASE, LAPSE, ADJUST = "charge", "release", "lapse", "adjust"
+"""Kinds: an attempt ended; a hold ended unused; a hold was abandoned; a correction."""
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an entry when its hold is opened; all text, kept beside the hold."""
+
+    request_id: str
+    attempt: int
+    key_id: str
+    team: str
+    app: str
+    job: str
+    target: str
+    provider: str
+    model: str
+    stream: bool
+    tags: dict[str, str]
+    rates: Rates | None
+    changed: tuple[str, ...] = ()
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How an attempt ended and what it cost."""
+
+    kind: str = CHARGE
+    outcome: str
+    quality: str
+    usage: Usage = NOTHING
+    amount_nanos: int = 0
+    tokens: int = 0
+    """What token budgets are charged with: the usage's total, or a presumed ceiling."""
+    rates: Rates | None = None
+    """The unit prices that the amount was computed with, if they are not the draft's."""
+    model_served: str = ""
+    upstream_id: str = ""
+    service_tier: str = ""
+    reason: str = ""
+    author: str = ""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the ledger."""
+
+    id: str
+    draft: Draft
+    ending: Ending
+    admitted_at: int
+    recorded_at: int
+    request_count: int
+    ceiling_nanos: int
+    ceiling_tokens: int
+    balances: str
+    corrects: str = ""
+
+    def row(self, org: str) -> dict[str, Any]:
+        """The columns of table `entries`."""
+        draft, ending, usage = self.draft, self.ending, self.ending.usage
+        return {
+            "org": org,
+            "id": self.id,
+            "kind": ending.kind,
+            "request_id": draft.request_id,
+            "attempt": draft.attempt,
+            "admitted_at": self.admitted_at,
+            "recorded_at": self.recorded_at,
+            "key_id": draft.key_id,
+            "team": draft.team,
+            "app": draft.app,
+            "job": draft.job,
+            "target": draft.target,
+            "provider": draft.provider,
+            "model": draft.model,
+            "model_served": ending.model_served,
+            "upstream_id": ending.upstream_id,
+            "service_tier": ending.service_tier,
+            "stage": draft.tags.get("stage", ""),
+            "tags": _json(draft.tags),
+            "stream": draft.stream,
+            "outcome": ending.outcome,
+            "quality": ending.quality,
+            "input": usage.input,
+            "cache_read": usage.cache_read,
+            "cache_read_audio": usage.cache_read_audio,
+            "cache_write": usage.cache_write,
+            "cache_write_1h": usage.cache_write_1h,
+            "output": usage.output,
+            "reasoning": usage.reasoning,
+            "audio_input": usage.audio_input,
+            "audio_output": usage.audio_output,
+            "image_input": usage.image_input,
+            "image_output": usage.image_output,
+            "requests": usage.requests,
+            "tokens": ending.tokens,
+            "request_count": self.request_count,
+            "amount_nanos": ending.amount_nanos,
+            "ceiling_nanos": self.ceiling_nanos,
+            "ceiling_tokens": self.ceiling_tokens,
+            "prices": _json(ending.rates or draft.rates),
+            "balances": self.balances,
+            "changed": "; ".join(draft.changed),
+            "corrects": self.corrects,
+            "reason": ending.reason,
+            "author": ending.author,
+        }
+
+
+class EntryWriter:
+    """Writes entries and moves their roll-ups, inside somebody else's transaction."""
+
+    def __init__(self, org: str, engine: str) -> None:
+        self._org = org
+        self._insert = prepare(insert(EntryRow.__table__), engine)  # type: ignore[attr-defined]
+        self._upsert = prepare(_upsert(engine), engine)
+
+    def write(self, cursor: Cursor, entries: Iterable[Entry]) -> None:
+        """Insert the entries and add them to the roll-ups of their hours."""
+        rows = [entry.row(self._org) for entry in entries]
+        if rows:
+            cursor.run_many(self._insert, rows)
+            cursor.run_many(self._upsert, rollup_rows(rows))
+
+
+def rollup_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Roll-up rows that together say what the entry rows say, in a fixed order."""
+    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        hour = row["admitted_at"] // HOUR
+        key = (row["org"], hour, *(row[name] for name in ROLLUP_DIMENSIONS))
+        found = sums.get(key)
+        if found is None:
+            found = {"org": row["org"], "hour": hour}
+            found.update((name, row[name]) for name in ROLLUP_DIMENSIONS)
+            found.update((name, row.get(name, 1)) for name in ROLLUP_SUMS)
+            sums[key] = found
+        else:
+            for name in ROLLUP_SUMS:
+                found[name] += row.get(name, 1)
+    return [sums[key] for key in sorted(sums)]
+
+
+def _upsert(engine: str) -> Any:
+    table = Rollup.__table__  # type: ignore[attr-defined]
+    statement = INSERTS[engine](table).values(
+        {column.name: bindparam(column.name) for column in table.columns}
+    )
+    return statement.on_conflict_do_update(
+        index_elements=["org", "hour", *ROLLUP_DIMENSIONS],
+        set_={name: table.c[name] + statement.excluded[name] for name in ROLLUP_SUMS},
+    )
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def _json(value: object) -> str:
+    return _encoder.encode(value).decode() if value else ""
+
+
+__all__ = [
+    "ADJUST",
+    "CHARGE",
+    "CLASSES",
+    "COUNTED",
+    "LAPSE",
+    "PRESUMED",
+    "RELEASE",
+    "REPORTED",
+    "Draft",
+    "Ending",
+    "Entry",
+    "EntryWriter",
+    "rollup_rows",
+]

@@ -1,0 +1,80 @@
+"""What of a chat request and of a chat answer counts as text, for counting it ourselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+TOKENS_PER_MESSAGE = 4
+"""What a chat template adds for each message (OpenAI cookbook, counting tokens for chat)."""
+
+_TEXT_FIELDS = (
+    "content",
+    "text",
+    "refusal",
+    "reasoning",
+    "reasoning_content",
+    "tool_calls",
+    "function",
+    "function_call",
+    "name",
+    "arguments",
+)
+_IMAGE_KINDS = frozenset({"image_url", "image", "input_image"})
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The countable parts of a request."""
+
+    text: str
+    messages: int
+    images: int
+
+
+def read_prompt(messages: bytes, tools: Sequence[bytes]) -> Prompt:
+    """Text, number of messages and number of images of a request, given as raw JSON.
+
+    What cannot be decoded counts as text as it stands.
+    """
+    try:
+        decoded = msgspec.json.decode(messages)
+    except (msgspec.MsgspecError, RecursionError):
+        decoded = [{"content": messages.decode("utf-8", "replace")}]
+    texts = [text for message in decoded for text in _texts(message)]
+    texts += [tool.decode("utf-8", "replace") for tool in tools]
+    images = sum(1 for message in decoded for _ in _images(message))
+    return Prompt("\n".join(texts), len(decoded), images)
+
+
+def text_of_choices(lists: Sequence[bytes]) -> str:
+    """All text in lists of choices, whole or in chunks; tool calls and reasoning included."""
+    found: list[str] = []
+    for raw in lists:
+        for choice in msgspec.json.decode(raw or b"[]") or ():
+            if isinstance(choice, dict):
+                found.extend(_texts(choice.get("delta") or choice.get("message") or choice))
+    return "".join(found)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text below the fields of a message that hold text, in order."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        for name in _TEXT_FIELDS:
+            if name in value:
+                yield from _texts(value[name])
+
+
+def _images(message: Any) -> Iterator[Any]:
+    content = message.get("content") if isinstance(message, dict) else None
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, dict) and part.get("type") in _IMAGE_KINDS:
+            yield part

@@ -1,0 +1,105 @@
+"""From what a reply told, or did not tell, to the ending of its hold.
+
+    reported   the provider's usage, at the price of the model that answered
+    counted    the provider told nothing, or was cut: prompt and delivered text, counted by us
+    presumed   it may have cost money and nobody can know how much: the ceiling
+
+Nothing is ever booked below what is known, and an explicit zero stays zero.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN
+
+import msgspec
+
+from gateway.errors import UpstreamFailed
+from gateway.jobs.routes import Target
+from gateway.ledger.entries import COUNTED, PRESUMED, REPORTED, Ending
+from gateway.metering.usage import NOTHING, Usage
+from gateway.money import NANOS_PER_DOLLAR
+from gateway.pipeline.bounding import price_of
+from gateway.prices.book import PriceBook
+from gateway.prices.rates import Price, charge
+from gateway.prices.stated import SOURCE
+from gateway.treasury.holds import Hold
+from gateway.upstreams.protocol import Meter
+
+
+class Costing:
+    """Prices usage; remembers the price of each model that has answered."""
+
+    def __init__(self, book: PriceBook) -> None:
+        self._book = book
+        self._known: dict[tuple[str, str], Price] = {}
+
+    def reported(self, target: Target, meter: Meter, outcome: str) -> Ending:
+        """The ending of an attempt whose usage the provider told."""
+        return self._priced(target, meter, meter.usage or NOTHING, outcome, REPORTED)
+
+    def counted(
+        self, target: Target, meter: Meter, counts: tuple[int, int], outcome: str
+    ) -> Ending:
+        """The ending of an attempt whose usage is incomplete; `counts` are input and output.
+
+        What the provider did tell stands: the input of a cut stream, and output beyond what
+        arrived.
+        """
+        told, (counted_input, counted_output) = meter.usage, counts
+        if told is None:
+            usage = Usage(input=counted_input, output=counted_output)
+        else:
+            more = max(0, counted_output - told.output_total)
+            usage = msgspec.structs.replace(told, output=told.output + more)
+        return self._priced(target, meter, usage, outcome, COUNTED)
+
+    def _priced(
+        self, target: Target, meter: Meter, usage: Usage, outcome: str, quality: str
+    ) -> Ending:
+        cost = charge(self._price(target, meter.model), usage, meter.service_tier)
+        nanos, rates = cost.amount_nanos, cost.rates
+        if meter.stated_cost is not None and quality == REPORTED:
+            nanos = int((meter.stated_cost * NANOS_PER_DOLLAR).to_integral_value(ROUND_HALF_EVEN))
+        return Ending(
+            outcome=outcome,
+            quality=quality,
+            usage=usage,
+            amount_nanos=nanos,
+            tokens=usage.total,
+            rates=rates,
+            model_served=meter.model,
+            upstream_id=meter.upstream_id,
+            service_tier=meter.service_tier or "",
+            reason=CHARGE_STATED if nanos != cost.amount_nanos else "",
+        )
+
+    def _price(self, target: Target, served: str) -> Price:
+        """The price of the model that answered; a stated price holds whatever model answers."""
+        own = price_of(target)
+        if not served or served == target.model or own.free or SOURCE in own.source:
+            return own
+        known = self._known.get((target.name, served))
+        if known is None:
+            facts = self._book.find(target.provider.price_provider, served)
+            known = self._known[target.name, served] = own if facts is None else facts.price
+        return known
+
+
+CHARGE_STATED = "the provider stated the charge"
+
+
+def failed(hold: Hold, failure: UpstreamFailed, outcome: str) -> Ending:
+    """The ending of an attempt that brought nothing.
+
+    A refusal by status costs nothing (providers do not bill errors); when the provider had begun
+    and might bill, the ceiling is presumed until somebody corrects it.
+    """
+    if not failure.may_have_cost:
+        return Ending(outcome=outcome, quality=REPORTED, reason=failure.message[:500])
+    return Ending(
+        outcome=outcome,
+        quality=PRESUMED,
+        amount_nanos=hold.ceiling_nanos,
+        tokens=hold.ceiling_tokens,
+        reason=failure.message[:500],
+    )

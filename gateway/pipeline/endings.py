@@ -1,0 +1,168 @@
+"""How an attempt ends: what it comes to, and that its hold is settled exactly once.
+
+The way from "the reply is here" to "the ending is queued" has no point at which a cancellation
+could get between when the provider told its usage. Where tokens have to be counted first, it
+runs as a task of its own that nobody's leaving can stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from gateway.errors import GatewayError, UpstreamFailed
+from gateway.jobs.parameters import Effective
+from gateway.jobs.routes import Job, Target
+from gateway.ledger.entries import Ending
+from gateway.metering.counting import TokenCounter
+from gateway.metering.prompts import text_of_choices
+from gateway.metrics import Metrics
+from gateway.pipeline.asked import Asked, Trace
+from gateway.pipeline.bounding import count_input, count_text
+from gateway.pipeline.costing import Costing, failed
+from gateway.treasury.holds import Hold
+from gateway.treasury.treasury import Treasury
+from gateway.upstreams.protocol import Meter, PlainReply, Prepared, StreamReply
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt at one target, its hold open."""
+
+    asked: Asked
+    job: Job
+    target: Target
+    effective: Effective
+    hold: Hold
+    prepared: Prepared
+    began: float = field(default_factory=time.perf_counter)
+
+
+class Endings:
+    """Ends attempts; remembers those that end behind their callers' backs."""
+
+    def __init__(
+        self, treasury: Treasury, counter: TokenCounter, costing: Costing, metrics: Metrics
+    ) -> None:
+        self._treasury, self._counter = treasury, counter
+        self._costing, self._metrics = costing, metrics
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def answered(self, attempt: Attempt, reply: PlainReply, trace: Trace) -> None:
+        """A whole answer came."""
+        if reply.meter.usage is not None:
+            ending = self._costing.reported(attempt.target, reply.meter, "ok")
+            await self._settle(attempt, trace, ending)
+        else:
+            work = self._count_and_settle(attempt, reply.meter, _text_of(reply), trace, "ok")
+            await self._uncancelled(work)
+
+    async def failed(self, attempt: Attempt, trace: Trace, error: UpstreamFailed) -> None:
+        """The provider did not deliver."""
+        trace.upstream_seconds += time.perf_counter() - attempt.began
+        await self._settle(attempt, trace, failed(attempt.hold, error, outcome_of(error)))
+
+    async def streamed(
+        self, attempt: Attempt, reply: StreamReply, trace: Trace, outcome: str
+    ) -> None:
+        """A stream is over; a cut one is booked by what it told and what was delivered."""
+        if reply.complete and reply.meter.usage is not None:
+            ending = self._costing.reported(attempt.target, reply.meter, outcome)
+            await self._settle(attempt, trace, ending)
+        else:
+            text = reply.delivered_text()
+            work = self._count_and_settle(attempt, reply.meter, text, trace, outcome)
+            await self._uncancelled(work)
+
+    def abandoned(self, attempt: Attempt) -> None:
+        """The caller left while nothing had come, and the job says to stop."""
+        trace = Trace(attempt.hold.draft.request_id)
+        work = self._count_and_settle(attempt, Meter(), "", trace, "caller_left")
+        self._in_background(work)
+
+    async def drain(self) -> None:
+        """Wait for the endings that are under way."""
+        while self._background:
+            await asyncio.wait(tuple(self._background))
+
+    async def _count_and_settle(
+        self, attempt: Attempt, meter: Meter, text: str, trace: Trace, outcome: str
+    ) -> None:
+        target = attempt.target
+        counted_input = 0
+        if meter.usage is None:
+            counted_input = await count_input(
+                self._counter, attempt.asked.chat, target, attempt.effective
+            )
+        counted_output = await count_text(self._counter, text, target.model)
+        counts = (counted_input, counted_output)
+        await self._settle(attempt, trace, self._costing.counted(target, meter, counts, outcome))
+
+    async def _settle(self, attempt: Attempt, trace: Trace, ending: Ending) -> None:
+        """Queue the ending at once, then wait for its commit. Raises Unavailable."""
+        metrics, place = self._metrics, (attempt.job.name, attempt.target.name)
+        metrics.count(metrics.attempts, (attempt.target.name, ending.outcome))
+        metrics.observe(metrics.upstream, place, time.perf_counter() - attempt.began)
+        trace.cost_nanos += ending.amount_nanos
+        await self._treasury.settle(attempt.hold, ending)
+
+    async def _uncancelled(self, work: Coroutine[Any, Any, None]) -> None:
+        await asyncio.shield(self._in_background(work))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("an ending is not written yet: %s", error)
+
+
+def outcome_of(error: GatewayError) -> str:
+    """The word of the outcome vocabulary for an error."""
+    return _OUTCOMES.get(error.code, "other")
+
+
+_OUTCOMES = {
+    "invalid_request": "bad_request",
+    "invalid_api_key": "not_authenticated",
+    "budget_exhausted": "budget_exhausted",
+    "unpriced_model": "unpriced",
+    "forbidden": "forbidden",
+    "unknown_job": "unknown_job",
+    "not_found": "bad_request",
+    "duplicate_request": "duplicate",
+    "request_too_large": "too_large",
+    "rate_limited": "rate_limited",
+    "budget_busy": "budget_busy",
+    "unavailable": "books_down",
+    "no_credential": "no_credential",
+    "shutting_down": "shutting_down",
+    "upstream_refused": "provider_refused",
+    "upstream_failed": "provider_broken",
+    "upstream_busy": "provider_busy",
+    "upstream_timed_out": "provider_timed_out",
+}
+
+
+class _Choices(msgspec.Struct):
+    choices: msgspec.Raw
+
+
+def _text_of(reply: PlainReply) -> str:
+    """The text of a plain answer, which is needed only when it tells no usage."""
+    if reply.meter.usage is not None:
+        return ""
+    choices = msgspec.json.decode(reply.body, type=_Choices).choices
+    return text_of_choices([bytes(choices)])

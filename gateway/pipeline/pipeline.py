@@ -1,0 +1,315 @@
+"""One request, from a good key to the books: pick, bound, admit, send, meter, settle.
+
+Every attempt at a provider has a hold of its own and ends in exactly one entry, whatever ends
+it. A plain answer is settled before it is returned; a stream carries its hold with it and is
+settled when it is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from gateway.errors import (
+    BudgetBusy,
+    BudgetExhausted,
+    CallerLeft,
+    GatewayError,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+    UpstreamFailed,
+    UpstreamRefused,
+)
+from gateway.jobs.parameters import Effective, apply
+from gateway.jobs.routes import Job, Routes, Target
+from gateway.ledger.entries import Draft
+from gateway.metering.counting import TokenCounter
+from gateway.metrics import Metrics
+from gateway.pipeline.asked import Asked, Trace, accepted_tags
+from gateway.pipeline.bounding import Bounding, Ceiling
+from gateway.pipeline.endings import Attempt, Endings
+from gateway.pipeline.presence import Presence
+from gateway.pipeline.streams import DRAIN_SECONDS, MeteredStream
+from gateway.treasury.budgets import Payer
+from gateway.treasury.holds import Hold
+from gateway.treasury.treasury import Request, Treasury
+from gateway.upstreams.breaker import Breaker
+from gateway.upstreams.protocol import Call, PlainReply, Upstream
+from gateway.wire.chat_body import read_metadata
+
+_LAPSE_MARGIN_SECONDS = 60.0
+_BACKOFF_SECONDS = 0.2
+_BACKOFF_MOST_SECONDS = 2.0
+_RETRY_AFTER_AT_MOST_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the pipeline works with; made in the composition root."""
+
+    treasury: Treasury
+    upstreams: Mapping[str, Upstream]
+    credentials: Callable[[str], str | None]
+    """The API key of a provider, by its name; raises Unavailable when it should have one."""
+    breakers: Mapping[str, Breaker]
+    counter: TokenCounter
+    endings: Endings
+    metrics: Metrics
+
+
+class Pipeline:
+    """Takes requests through the order of things; shared by all of them."""
+
+    def __init__(self, routes: Routes, parts: Parts) -> None:
+        self.routes = routes
+        self._parts = parts
+        self._endings = parts.endings
+
+    async def run(
+        self, asked: Asked, trace: Trace, presence: Presence
+    ) -> PlainReply | MeteredStream:
+        """The answer, or a stream that has begun and has to be closed.
+
+        Raises GatewayError: then nothing is held any more. `trace` tells how far it came. A
+        caller who leaves before an answer has begun stops it only if the job says `cancel`.
+        """
+        job = self._pick(asked)
+        trace.job = job.name
+        if asked.chat.size > job.max_input_bytes:
+            raise TooLarge(
+                f"the body has {asked.chat.size:,} bytes; job {job.name!r} takes"
+                f" {job.max_input_bytes:,}"
+            )
+        tags = accepted_tags(asked, job, read_metadata(asked.chat.fields))
+        if job.on_disconnect == "drain":
+            return await self._answer(asked, job, tags, trace)
+        work = asyncio.ensure_future(self._answer(asked, job, tags, trace))
+        presence.when_gone(work.cancel)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            work.cancel()
+            if presence.gone:
+                raise CallerLeft("the caller left before the answer came") from None
+            raise
+
+    async def _answer(
+        self, asked: Asked, job: Job, tags: dict[str, str], trace: Trace
+    ) -> PlainReply | MeteredStream:
+        """Try the targets in order, each as often as the job says."""
+        failure: GatewayError | None = None
+        for target in job.targets:
+            for retry in range(1 + job.retries):
+                try:
+                    attempt = await self._open(asked, job, target, tags, trace)
+                except _Passed as passed:
+                    failure = failure or passed.error
+                    break
+                try:
+                    return await self._send(attempt, trace)
+                except UpstreamRefused:
+                    raise
+                except UpstreamFailed as error:
+                    failure = error
+                    if not _worth_another_try(error) or retry == job.retries:
+                        break
+                    await asyncio.sleep(_pause(retry, error))
+        raise failure or Unavailable(f"job {job.name!r} has no target that can be asked")
+
+    # ---- pick
+
+    def _pick(self, asked: Asked) -> Job:
+        caller = asked.caller
+        name = asked.job_header or asked.chat.model
+        if name in ("", "default") and caller.default_job:
+            name = caller.default_job
+        job = self.routes.pick(name, caller.jobs)
+        caller.may_use(job)
+        return job
+
+    # ---- bound and admit
+
+    async def _open(
+        self, asked: Asked, job: Job, target: Target, tags: dict[str, str], trace: Trace
+    ) -> Attempt:
+        """Fix the parameters, work out the ceiling and hold it.
+
+        Raises _Passed when this target cannot be asked but the next may be.
+        """
+        effective = apply(job, target, asked.chat.fields)
+        credential = self._credential(target)
+        breaker = self._parts.breakers[target.name]
+        if not breaker.allows():
+            raise _Passed(
+                Unavailable(
+                    f"{target.name} failed several times in a row and is left alone for a while",
+                    retry_after=breaker.seconds_left,
+                )
+            )
+        call = Call(
+            request_id=trace.request_id,
+            target=target,
+            credential=credential,
+            fields=_fields(asked, effective),
+            output_limit=effective.output_limit,
+            stream=asked.chat.stream,
+            caller_wants_usage=asked.chat.wants_usage,
+        )
+        prepared = self._parts.upstreams[target.provider.name].prepare(call)
+        changes = (
+            *((target.note,) if target.note else ()),
+            *effective.changes,
+            *(
+                f"{name} dropped ({target.provider.name} has no such field)"
+                for name in prepared.dropped
+            ),
+        )
+        draft = self._draft(asked, job, target, tags, trace, changes)
+        hold = await self._admit(asked, job, target, effective, draft)
+        trace.attempts = draft.attempt
+        trace.target = target.name
+        trace.changed = list(changes)
+        return Attempt(asked, job, target, effective, hold, prepared)
+
+    def _credential(self, target: Target) -> str | None:
+        try:
+            return self._parts.credentials(target.provider.name)
+        except Unavailable as error:
+            raise _Passed(error) from None
+
+    def _draft(
+        self,
+        asked: Asked,
+        job: Job,
+        target: Target,
+        tags: dict[str, str],
+        trace: Trace,
+        changes: tuple[str, ...],
+    ) -> Draft:
+        caller = asked.caller
+        return Draft(
+            request_id=trace.request_id,
+            attempt=trace.attempts + 1,
+            key_id=caller.key_id,
+            team=caller.team,
+            app=caller.app,
+            job=job.name,
+            target=target.name,
+            provider=target.provider.name,
+            model=target.model,
+            stream=asked.chat.stream,
+            tags=tags,
+            rates=target.price.rates if target.price else None,
+            changed=changes,
+        )
+
+    async def _admit(
+        self, asked: Asked, job: Job, target: Target, effective: Effective, draft: Draft
+    ) -> Hold:
+        """Hold the ceiling: the cheap one, or when that is too much the counted one."""
+        bounding = Bounding(
+            chat=asked.chat,
+            target=target,
+            effective=effective,
+            system_bytes=len(job.system or "") * 6 if effective.system_first else 0,
+            first_attempt=draft.attempt == 1,
+        )
+        ceiling = bounding.cheap()
+        if not bounding.too_large(ceiling):
+            try:
+                return await self._hold(asked, job, target, draft, ceiling, wait=0.0)
+            except (BudgetExhausted, BudgetBusy, RateLimited):
+                pass  # by the cheap bound; the count decides
+        ceiling = await bounding.exact(self._parts.counter)
+        if bounding.too_large(ceiling):
+            raise bounding.refuse_size(ceiling)
+        return await self._hold(asked, job, target, draft, ceiling, wait=job.wait_for_room)
+
+    async def _hold(
+        self, asked: Asked, job: Job, target: Target, draft: Draft, ceiling: Ceiling, *, wait: float
+    ) -> Hold:
+        caller = asked.caller
+        return await self._parts.treasury.admit(
+            Request(
+                hold_id=f"{draft.request_id}.{draft.attempt}",
+                draft=draft,
+                payer=Payer(caller.team, caller.app, caller.key_id, job.name, draft.tags),
+                ceiling=ceiling.amounts,
+                own_budgets=caller.budgets,
+                wait_seconds=wait,
+                open_seconds=target.timeouts.total + DRAIN_SECONDS + _LAPSE_MARGIN_SECONDS,
+            )
+        )
+
+    # ---- send, meter, settle
+
+    async def _send(self, attempt: Attempt, trace: Trace) -> PlainReply | MeteredStream:
+        """Ask the provider. When it raises, the attempt's hold has been ended."""
+        parts, target = self._parts, attempt.target
+        breaker = parts.breakers[target.name]
+        provider = target.provider
+        parts.metrics.count(
+            parts.metrics.egress, (attempt.job.name, provider.name, provider.residency)
+        )
+        began = attempt.began = time.perf_counter()
+        try:
+            reply = await parts.upstreams[provider.name].send(attempt.prepared)
+        except UpstreamRefused as error:
+            breaker.succeeded()
+            await self._endings.failed(attempt, trace, error)
+            raise
+        except UpstreamFailed as error:
+            breaker.failed()
+            await self._endings.failed(attempt, trace, error)
+            raise
+        except BaseException:  # cancellation: nobody waits any more, but the hold must end
+            self._endings.abandoned(attempt)
+            raise
+        breaker.succeeded()
+        took = time.perf_counter() - began
+        trace.upstream_seconds += took
+        if not isinstance(reply, PlainReply):
+            parts.metrics.observe(parts.metrics.first_token, (attempt.job.name, target.name), took)
+            return MeteredStream(self._endings, attempt, reply, trace, breaker)
+        await self._endings.answered(attempt, reply, trace)
+        return reply
+
+
+class _Passed(Exception):
+    """This target cannot be asked; the next one may be."""
+
+    def __init__(self, error: GatewayError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _worth_another_try(error: UpstreamFailed) -> bool:
+    """Whether the same target may be asked again: only when the failure cost nothing."""
+    if error.may_have_cost:
+        return False
+    if error.provider_status in (401, 403, 404):
+        return False
+    return error.retry_after is None or error.retry_after <= _RETRY_AFTER_AT_MOST_SECONDS
+
+
+def _pause(retry: int, error: UpstreamFailed) -> float:
+    """Seconds before the next try: the provider's word, else doubling, with jitter."""
+    if error.retry_after is not None:
+        return error.retry_after
+    pause = min(_BACKOFF_MOST_SECONDS, _BACKOFF_SECONDS * 2.0**retry)
+    return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+
+
+def _fields(asked: Asked, effective: Effective) -> dict[str, msgspec.Raw]:
+    fields = dict(asked.chat.fields)
+    for name in effective.remove:
+        fields.pop(name, None)
+    for name, value in effective.set.items():
+        fields[name] = msgspec.Raw(value)
+    return fields

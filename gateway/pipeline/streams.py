@@ -1,0 +1,99 @@
+"""A stream on its way to the caller, with the meter running.
+
+Closing it settles the bill, however it ended: with the last event, with an error, or because the
+caller hung up. Closing it twice is harmless. It is a class and not a generator because the
+`finally` of a generator that nobody started never runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from gateway.errors import UpstreamFailed
+from gateway.pipeline.asked import Trace, usd
+from gateway.pipeline.endings import Attempt, Endings
+from gateway.upstreams.breaker import Breaker
+from gateway.upstreams.protocol import StreamReply
+
+DRAIN_SECONDS = 120.0
+"""How long a stream whose caller has left is read on to its usage."""
+DONE = b"data: [DONE]\n\n"
+
+
+class MeteredStream:
+    """Events for the caller, OpenAI-shaped, up to and including the end marker.
+
+    `outcome` is the word for how it ended; empty while it has not.
+    """
+
+    def __init__(
+        self,
+        endings: Endings,
+        attempt: Attempt,
+        reply: StreamReply,
+        trace: Trace,
+        breaker: Breaker,
+    ) -> None:
+        self.outcome = ""
+        self._endings, self._attempt, self._reply = endings, attempt, reply
+        self._trace, self._breaker = trace, breaker
+        self._left = False
+        self._closing: asyncio.Task[None] | None = None
+        self._drain_limit: asyncio.TimerHandle | None = None
+        self._stopping: asyncio.Task[None] | None = None
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Everything that goes to the caller. Raises GatewayError when the stream broke or could
+        not be booked; the bill is settled by then as far as it can be."""
+        try:
+            async for chunk in self._reply:
+                yield chunk
+        except UpstreamFailed:
+            if not self._left:
+                self._breaker.failed()
+            await self._close("provider_cut")
+            raise
+        await self._close("ok")
+        if self._attempt.asked.chat.wants_usage and (usage := self._reply.usage_event()):
+            yield usage
+        request_id = self._trace.request_id.encode()
+        yield b": jobgate %s cost-usd %s\n\n%s" % (request_id, usd(self._trace.cost_nanos), DONE)
+
+    def caller_left(self) -> None:
+        """The caller hung up: stop upstream, or read on to the usage, as the job says."""
+        if self._left or self._closing is not None:
+            return
+        self._left = True
+        loop = asyncio.get_running_loop()
+        if self._attempt.job.on_disconnect == "cancel":
+            self._stop()
+        else:
+            self._drain_limit = loop.call_later(DRAIN_SECONDS, self._stop)
+
+    async def aclose(self) -> None:
+        """End it if it has not ended; idempotent, and shielded from cancellation."""
+        await self._close("caller_left" if self._left else "other")
+
+    def _stop(self) -> None:
+        """Close the connection to the provider; whoever reads from it notices."""
+        self._stopping = asyncio.ensure_future(self._reply.aclose())
+
+    async def _close(self, outcome: str) -> None:
+        if self._closing is None:
+            self.outcome = "caller_left" if self._left else outcome
+            self._closing = asyncio.ensure_future(self._settle())
+        await asyncio.shield(self._closing)
+
+    async def _settle(self) -> None:
+        if self._drain_limit is not None:
+            self._drain_limit.cancel()
+        try:
+            await self._endings.streamed(self._attempt, self._reply, self._trace, self.outcome)
+        finally:
+            await self._reply.aclose()
+
+
+def error_event(body: bytes) -> bytes:
+    """An error as the last event of a stream."""
+    return b"data: " + body + b"\n\n"

@@ -1,0 +1,25 @@
+"""How one gateway process is run: everything that is not in routes.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_DATABASE = "sqlite:///var/jobgate.db"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Set on the command line or as JOBGATE_… in the environment; see `jobgate serve --help`."""
+
+    routes: Path = Path("routes.yaml")
+    database_url: str = DEFAULT_DATABASE
+    host: str = "127.0.0.1"
+    port: int = 4000
+    org: str = "main"
+    """The key under which this organisation's rows stand in the database."""
+    full_sync: bool = False
+    """SQLite waits for the disk at every commit, so that a power cut loses nothing either."""
+    body_bytes_at_most: int = 32 * 1024 * 1024
+    shutdown_seconds: int = 30
+    """How long requests in flight may go on after SIGTERM."""

@@ -1,0 +1,232 @@
+"""The database: where it is, how it is opened, and what a transaction is.
+
+SQLite (write-ahead log) serves one gateway process, PostgreSQL any number. Durability is stated,
+not implied: SQLite runs with synchronous=NORMAL (nothing is lost when the process is killed, a
+power cut can take the last moments) or FULL by setting; PostgreSQL gives its own guarantee.
+
+Foreign exceptions end here: a caller of this room meets DatabaseDown (try again later) or
+DatabaseConflict (somebody else was first, or a constraint said no), and nothing else.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from gateway.errors import ConfigurationError
+
+BUSY_SECONDS = 5
+"""How long a statement waits for another writer before the database counts as down."""
+
+
+class DatabaseDown(Exception):
+    """The database cannot be reached, is full, locked or read-only."""
+
+
+class DatabaseConflict(Exception):
+    """A constraint said no, or a concurrent transaction was first."""
+
+
+class Database:
+    """One database, SQLite or PostgreSQL, opened lazily."""
+
+    def __init__(self, url: str, *, full_sync: bool = False) -> None:
+        self.url = _parse(url)
+        self.engine_name = self.url.get_backend_name()
+        self._full_sync = full_sync
+        self.engine = self._engine()
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is the one-process kind."""
+        return self.engine_name == "sqlite"
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file, or None for PostgreSQL."""
+        return Path(self.url.database or "") if self.is_sqlite else None
+
+    def session(self) -> Session:
+        """A connection of one's own, for one thread."""
+        return Session(self.engine)
+
+    @contextmanager
+    def writing(self) -> Iterator[Cursor]:
+        """One transaction on a pooled connection, for the occasional writer."""
+        session = Session(self.engine)
+        try:
+            with session.transaction() as cursor:
+                yield cursor
+        finally:
+            session.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Cursor]:
+        """One moment of the books, unchanged while it is read, which blocks no writer."""
+        session = Session(self.engine)
+        try:
+            with session.transaction(write=False) as cursor:
+                yield cursor
+        finally:
+            session.close()
+
+    def close(self) -> None:
+        """Give all pooled connections back."""
+        self.engine.dispose()
+
+    def _engine(self) -> Engine:
+        if self.is_sqlite:
+            if self.file is not None:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+            engine = create_engine(
+                self.url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+            )
+            event.listen(engine, "connect", self._prepare_sqlite)
+            event.listen(engine, "begin", _begin_immediately)
+            return engine
+        return create_engine(
+            self.url,
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": BUSY_SECONDS,
+                "options": f"-c statement_timeout={BUSY_SECONDS * 2000} "
+                f"-c lock_timeout={BUSY_SECONDS * 1000} -c timezone=UTC",
+            },
+        )
+
+    def _prepare_sqlite(self, connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={'FULL' if self._full_sync else 'NORMAL'}",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            "cache_size=-65536",
+            "mmap_size=268435456",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+
+class Cursor:
+    """What can be done inside a transaction: run prepared texts with named parameters."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def run(self, text: str, values: Mapping[str, Any]) -> int:
+        """Run once; returns how many rows it touched."""
+        self._raw.execute(text, values)
+        return int(self._raw.rowcount)
+
+    def run_many(self, text: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run once for each row."""
+        self._raw.executemany(text, rows)
+
+    def rows(self, text: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        self._raw.execute(text, values)
+        return list(self._raw.fetchall())
+
+    def stream(
+        self, text: str, values: Mapping[str, Any], size: int = 5000
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query without holding them all."""
+        self._raw.execute(text, values)
+        while rows := self._raw.fetchmany(size):
+            yield from rows
+
+
+class Session:
+    """One connection that comes back by itself after the database was away."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sqlite = engine.dialect.name == "sqlite"
+        self._connection: Any = None
+
+    @contextmanager
+    def transaction(self, *, write: bool = True) -> Iterator[Cursor]:
+        """All or nothing. Raises DatabaseDown or DatabaseConflict, then nothing was written."""
+        try:
+            cursor = self._begin(write)
+            yield Cursor(cursor)
+            self._commit(cursor)
+        except (sqlite3.Error, psycopg.Error, DBAPIError) as error:
+            self._abandon()
+            raise _mapped(error) from error
+        except BaseException:
+            self._abandon()
+            raise
+
+    def close(self) -> None:
+        """Give the connection back to the pool."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _begin(self, write: bool) -> Any:
+        if self._connection is None:
+            self._connection = self._engine.raw_connection()
+        cursor = self._connection.cursor()
+        if self._sqlite:
+            cursor.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        elif not write:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return cursor
+
+    def _commit(self, cursor: Any) -> None:
+        if self._sqlite:
+            cursor.execute("COMMIT")
+        else:
+            self._connection.commit()
+        cursor.close()
+
+    def _abandon(self) -> None:
+        """Roll back, and drop a connection that cannot even do that."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            connection.rollback()
+            self._connection = connection
+        except (sqlite3.Error, psycopg.Error, DBAPIError):
+            connection.invalidate()
+            connection.close()
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            [f"database URL: {url!r} is not one; write sqlite:///FILE or postgresql://HOST/NAME"]
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        return parsed.set(drivername="sqlite+pysqlite")
+    raise ConfigurationError(
+        [f"database URL: {backend} is not served; write sqlite:///FILE or postgresql://HOST/NAME"]
+    )
+
+
+def _begin_immediately(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _mapped(error: Exception) -> Exception:
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(original, sqlite3.IntegrityError | psycopg.IntegrityError):
+        return DatabaseConflict(str(original).strip())
+    if isinstance(original, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
+        return DatabaseConflict(str(original).strip())
+    return DatabaseDown(str(original).strip() or type(original).__name__)

@@ -1,0 +1,51 @@
+"""The version of the tables: brought up to date at start, by one process at a time."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from gateway.errors import ConfigurationError
+from gateway.store.database import Database, DatabaseDown
+
+_ADVISORY_LOCK = 0x6A6F6267  # "jobg": gateways that start together on one PostgreSQL take turns
+
+
+def migrate(database: Database) -> None:
+    """Bring the tables to this program's version.
+
+    Raises DatabaseDown when the database is out of reach and ConfigurationError when its
+    tables are newer than this program.
+    """
+    config = _config()
+    try:
+        with database.engine.begin() as connection:
+            if not database.is_sqlite:
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+            current = MigrationContext.configure(connection).get_current_revision()
+            script = ScriptDirectory.from_config(config)
+            if current == script.get_current_head():
+                return
+            if current is not None and current not in {r.revision for r in script.walk_revisions()}:
+                raise ConfigurationError(
+                    [
+                        f"the database has tables of version {current}, which this program does"
+                        " not know: run the newer program, or restore a backup"
+                    ]
+                )
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except DBAPIError as error:
+        raise DatabaseDown(str(error.orig).strip()) from error
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("gateway.store") / "migrations"))
+    return config

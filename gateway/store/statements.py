@@ -1,0 +1,60 @@
+"""Statements prepared once, run many times.
+
+They are written with SQLAlchemy Core, so that the same ones serve SQLite and PostgreSQL, and
+compiled once per engine to the text that its driver takes. Running the text on the driver's own
+cursor costs a tenth of running the construct, and the committer runs nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import bindparam
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql.psycopg import dialect as PsycopgDialect
+from sqlalchemy.dialects.sqlite.pysqlite import dialect as PysqliteDialect
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy.sql.expression import ClauseElement
+
+INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+"""INSERT with ON CONFLICT, by engine."""
+
+LIST_SIZES = (1, 4, 16, 64, 256, 1024)
+"""Lengths in which lists are bound: few texts, so the driver's statement cache keeps them all."""
+
+_DIALECTS: dict[str, Dialect] = {
+    "sqlite": PysqliteDialect(paramstyle="named"),
+    "postgresql": PsycopgDialect(),
+}
+
+
+def prepare(statement: ClauseElement, engine: str) -> str:
+    """The text of a statement for `engine` ("sqlite" or "postgresql"), named parameters kept."""
+    return str(statement.compile(dialect=_DIALECTS[engine]))
+
+
+class ListStatement:
+    """A statement with one list in it, compiled for a few lengths and padded to the next."""
+
+    def __init__(
+        self, build: Callable[[list[BindParameter[Any]]], ClauseElement], engine: str
+    ) -> None:
+        self._text = lru_cache(maxsize=len(LIST_SIZES))(
+            lambda size: prepare(
+                build([bindparam(f"item_{index}") for index in range(size)]), engine
+            )
+        )
+
+    def batches(self, items: Sequence[Any], **fixed: Any) -> list[tuple[str, dict[str, Any]]]:
+        """Texts and parameters that together cover all items, which may not be empty."""
+        found = []
+        for start in range(0, len(items), LIST_SIZES[-1]):
+            part = items[start : start + LIST_SIZES[-1]]
+            size = next(size for size in LIST_SIZES if size >= len(part))
+            padded = [*part, *[part[-1]] * (size - len(part))]
+            values = {f"item_{index}": item for index, item in enumerate(padded)}
+            found.append((self._text(size), fixed | values))
+        return found

@@ -1,0 +1,204 @@
+"""Every table of the books, on one page.
+
+The organisation stands in every key, so the books can be spread over several databases by it.
+Amounts are nano-dollars, times are microseconds since 1970 in UTC, all as 64-bit integers.
+
+Which balances a hold or an entry moves is written beside it as a list of balance numbers, such
+as "3 17 204", in ascending order. One GROUP BY over that column is then enough to rebuild every
+balance from the entries, and so to check it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, MetaData, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+def _big(*, key: bool = False, nullable: bool = False) -> Column[int]:
+    return Column(BigInteger, primary_key=key, nullable=nullable, autoincrement=False)
+
+
+class Team(SQLModel, table=True):
+    """Who pays."""
+
+    __tablename__ = "teams"
+    org: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    created_at: int = Field(sa_column=_big())
+
+
+class App(SQLModel, table=True):
+    """Who calls; an app belongs to one team."""
+
+    __tablename__ = "apps"
+    org: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    team: str
+    created_at: int = Field(sa_column=_big())
+
+
+class Key(SQLModel, table=True):
+    """The secret that proves who calls; only its SHA-256 is here."""
+
+    __tablename__ = "keys"
+    __table_args__ = (UniqueConstraint("hash", name="uq_keys_hash"),)
+    org: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    hash: str
+    hint: str
+    """The last four characters of the secret, for people to tell keys apart."""
+    role: str
+    team: str
+    app: str
+    jobs: str
+    """Names of the jobs it may use, separated by spaces; "*" for all."""
+    default_job: str | None = None
+    budget_nanos: int | None = Field(default=None, sa_column=_big(nullable=True))
+    budget_period: str | None = None
+    created_at: int = Field(sa_column=_big())
+    expires_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    revoked_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+
+
+class Counter(SQLModel, table=True):
+    """A number that only grows: balance numbers, and the revision of the keys."""
+
+    __tablename__ = "counters"
+    org: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    value: int = Field(sa_column=_big())
+
+
+class Balance(SQLModel, table=True):
+    """One budget, for one subject, in one period: a projection of holds and entries."""
+
+    __tablename__ = "balances"
+    __table_args__ = (
+        UniqueConstraint("org", "budget", "subject", "starts_at", name="uq_balances_period"),
+    )
+    org: str = Field(primary_key=True)
+    id: int = Field(sa_column=_big(key=True))
+    budget: str
+    subject: str
+    """The team, app, key, job or tag value it is for; empty for the organisation."""
+    unit: str
+    period: str
+    hard: bool
+    starts_at: int = Field(sa_column=_big())
+    ends_at: int = Field(sa_column=_big())
+    limit_value: int = Field(sa_column=_big())
+    """The limit at the last admission, in the budget's unit (law 4 is checked against it)."""
+    spent: int = Field(sa_column=_big())
+    held: int = Field(sa_column=_big())
+    overrun: int = Field(sa_column=_big())
+    """By how much entries in it went over the ceilings of their holds (law 4)."""
+
+
+class Hold(SQLModel, table=True):
+    """Money set aside for one attempt at a provider; the row is deleted when the hold ends."""
+
+    __tablename__ = "holds"
+    __table_args__ = (Index("ix_holds_lapse", "org", "lapses_at"),)
+    org: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    instance: str
+    """Which running gateway opened it."""
+    admitted_at: int = Field(sa_column=_big())
+    lapses_at: int = Field(sa_column=_big())
+    ceiling_nanos: int = Field(sa_column=_big())
+    ceiling_tokens: int = Field(sa_column=_big())
+    request_count: int = Field(sa_column=_big())
+    balances: str
+    draft: str
+    """What is known of the entry already, as JSON, so that anybody can let the hold lapse."""
+
+
+class EntryRow(SQLModel, table=True):
+    """One line of the ledger; never edited, never deleted. Its id is the id of its hold."""
+
+    __tablename__ = "entries"
+    __table_args__ = (Index("ix_entries_admitted", "org", "admitted_at"),)
+    org: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    kind: str
+    request_id: str
+    attempt: int
+    admitted_at: int = Field(sa_column=_big())
+    recorded_at: int = Field(sa_column=_big())
+    key_id: str
+    team: str
+    app: str
+    job: str
+    target: str
+    provider: str
+    model: str
+    model_served: str
+    upstream_id: str
+    service_tier: str
+    stage: str
+    tags: str
+    stream: bool
+    outcome: str
+    quality: str
+    input: int = Field(sa_column=_big())
+    cache_read: int = Field(sa_column=_big())
+    cache_read_audio: int = Field(sa_column=_big())
+    cache_write: int = Field(sa_column=_big())
+    cache_write_1h: int = Field(sa_column=_big())
+    output: int = Field(sa_column=_big())
+    reasoning: int = Field(sa_column=_big())
+    audio_input: int = Field(sa_column=_big())
+    audio_output: int = Field(sa_column=_big())
+    image_input: int = Field(sa_column=_big())
+    image_output: int = Field(sa_column=_big())
+    requests: int = Field(sa_column=_big())
+    tokens: int = Field(sa_column=_big())
+    request_count: int = Field(sa_column=_big())
+    amount_nanos: int = Field(sa_column=_big())
+    ceiling_nanos: int = Field(sa_column=_big())
+    ceiling_tokens: int = Field(sa_column=_big())
+    prices: str
+    balances: str
+    changed: str
+    corrects: str
+    """The id of the entry that this one corrects, or empty."""
+    reason: str
+    author: str
+
+
+class Rollup(SQLModel, table=True):
+    """Sums of entries by hour and the dimensions that pages ask for; moves in their commit."""
+
+    __tablename__ = "rollups"
+    org: str = Field(primary_key=True)
+    hour: int = Field(sa_column=_big(key=True))
+    """Whole hours since 1970, UTC, of the admission."""
+    team: str = Field(primary_key=True)
+    app: str = Field(primary_key=True)
+    job: str = Field(primary_key=True)
+    target: str = Field(primary_key=True)
+    stage: str = Field(primary_key=True)
+    quality: str = Field(primary_key=True)
+    entries: int = Field(sa_column=_big())
+    request_count: int = Field(sa_column=_big())
+    input: int = Field(sa_column=_big())
+    cache_read: int = Field(sa_column=_big())
+    cache_read_audio: int = Field(sa_column=_big())
+    cache_write: int = Field(sa_column=_big())
+    cache_write_1h: int = Field(sa_column=_big())
+    output: int = Field(sa_column=_big())
+    reasoning: int = Field(sa_column=_big())
+    audio_input: int = Field(sa_column=_big())
+    audio_output: int = Field(sa_column=_big())
+    image_input: int = Field(sa_column=_big())
+    image_output: int = Field(sa_column=_big())
+    requests: int = Field(sa_column=_big())
+    tokens: int = Field(sa_column=_big())
+    amount_nanos: int = Field(sa_column=_big())
+
+
+ROLLUP_DIMENSIONS = ("team", "app", "job", "target", "stage", "quality")
+ROLLUP_SUMS = tuple(
+    name for name in Rollup.model_fields if name not in ("org", "hour", *ROLLUP_DIMENSIONS)
+)
+METADATA: MetaData = SQLModel.metadata

@@ -1,0 +1,155 @@
+"""Balances: what each budget has spent and held in its period, and their rows.
+
+A balance is known by budget, subject and the start of its period, and has a number that never
+changes. Rows are locked in ascending order of that number by everybody, so nobody deadlocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import bindparam, select, update
+
+from gateway.store.database import Cursor
+from gateway.store.statements import INSERTS, ListStatement, prepare
+from gateway.store.tables import Balance, Counter
+from gateway.treasury.decisions import Line, State
+
+_TABLE = Balance.__table__  # type: ignore[attr-defined]
+_COUNTERS = Counter.__table__  # type: ignore[attr-defined]
+_REMEMBERED = 20_000
+"""Numbers of balances kept in memory; beyond it the memory starts anew."""
+
+_Name = tuple[str, str, int]
+
+
+class BalanceTable:
+    """Finds, makes, locks and saves balances, inside somebody else's transaction."""
+
+    def __init__(self, org: str, engine: str) -> None:
+        self._org = org
+        self._numbers: dict[_Name, int] = {}
+        self._find = prepare(
+            select(_TABLE.c.id).where(
+                _TABLE.c.org == bindparam("org"),
+                _TABLE.c.budget == bindparam("budget"),
+                _TABLE.c.subject == bindparam("subject"),
+                _TABLE.c.starts_at == bindparam("starts_at"),
+            ),
+            engine,
+        )
+        self._insert = prepare(
+            INSERTS[engine](_TABLE).on_conflict_do_nothing(
+                index_elements=["org", "budget", "subject", "starts_at"]
+            ),
+            engine,
+        )
+        counters = INSERTS[engine](_COUNTERS).values(
+            org=bindparam("org"), name=bindparam("name"), value=bindparam("value")
+        )
+        self._next = prepare(
+            counters.on_conflict_do_update(
+                index_elements=["org", "name"], set_={"value": _COUNTERS.c.value + 1}
+            ).returning(_COUNTERS.c.value),
+            engine,
+        )
+        self._lock = ListStatement(
+            lambda items: (
+                select(
+                    _TABLE.c.id,
+                    _TABLE.c.unit,
+                    _TABLE.c.spent,
+                    _TABLE.c.held,
+                    _TABLE.c.overrun,
+                    _TABLE.c.limit_value,
+                )
+                .where(_TABLE.c.org == bindparam("org"), _TABLE.c.id.in_(items))
+                .order_by(_TABLE.c.id)
+                .with_for_update()
+            ),
+            engine,
+        )
+        self._save = prepare(
+            update(_TABLE)
+            .where(_TABLE.c.org == bindparam("in_org"), _TABLE.c.id == bindparam("number"))
+            .values(
+                spent=bindparam("new_spent"),
+                held=bindparam("new_held"),
+                overrun=bindparam("new_overrun"),
+                limit_value=bindparam("new_limit"),
+            ),
+            engine,
+        )
+
+    def number(self, cursor: Cursor, line: Line) -> int:
+        """The number of the line's balance, which is made when it is not there yet."""
+        name = (line.budget.name, line.subject, line.starts_at)
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._look_up(cursor, line) or self._make(cursor, line)
+            if len(self._numbers) >= _REMEMBERED:
+                self._numbers.clear()
+            self._numbers[name] = number
+        return number
+
+    def forget(self) -> None:
+        """Drop remembered numbers: a transaction that made some was rolled back."""
+        self._numbers.clear()
+
+    def lock(self, cursor: Cursor, numbers: Iterable[int]) -> dict[int, State]:
+        """The balances of these numbers, locked until the commit."""
+        wanted = sorted(set(numbers))
+        found: dict[int, State] = {}
+        for text, values in self._lock.batches(wanted, org=self._org) if wanted else ():
+            found.update((row[0], State(*row)) for row in cursor.rows(text, values))
+        return found
+
+    def save(self, cursor: Cursor, states: Iterable[State]) -> None:
+        """Write back those that changed."""
+        rows = [
+            {
+                "in_org": self._org,
+                "number": state.id,
+                "new_spent": state.spent,
+                "new_held": state.held,
+                "new_overrun": state.overrun,
+                "new_limit": state.limit,
+            }
+            for state in states
+            if state.changed
+        ]
+        if rows:
+            cursor.run_many(self._save, rows)
+
+    def _look_up(self, cursor: Cursor, line: Line) -> int | None:
+        values = {
+            "org": self._org,
+            "budget": line.budget.name,
+            "subject": line.subject,
+            "starts_at": line.starts_at,
+        }
+        rows: Sequence[tuple[int]] = cursor.rows(self._find, values)
+        return rows[0][0] if rows else None
+
+    def _make(self, cursor: Cursor, line: Line) -> int:
+        """Make the balance; two processes at once agree on whichever came first."""
+        fresh = cursor.rows(self._next, {"org": self._org, "name": "balances", "value": 1})[0][0]
+        cursor.run(
+            self._insert,
+            {
+                "org": self._org,
+                "id": fresh,
+                "budget": line.budget.name,
+                "subject": line.subject,
+                "unit": line.budget.unit,
+                "period": line.budget.period,
+                "hard": line.budget.hard,
+                "starts_at": line.starts_at,
+                "ends_at": line.ends_at,
+                "limit_value": line.budget.limit,
+                "spent": 0,
+                "held": 0,
+                "overrun": 0,
+            },
+        )
+        return self._look_up(cursor, line) or fresh

@@ -1,0 +1,244 @@
+"""One group of admissions and endings, as one transaction (law 2).
+
+Endings come first, because they free money; then admissions are decided in order of arrival on
+the same locked balances; then everything is written. Nothing here waits, and nothing here
+decides when: it is told a moment and a cursor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, select
+
+from gateway.ledger.entries import (
+    ADJUST,
+    LAPSE,
+    PRESUMED,
+    RELEASE,
+    Draft,
+    Ending,
+    Entry,
+    EntryWriter,
+)
+from gateway.store.database import Cursor
+from gateway.store.statements import prepare
+from gateway.store.tables import EntryRow
+from gateway.treasury.balances import BalanceTable
+from gateway.treasury.decisions import Line, Shortage, State, decide, give_back
+from gateway.treasury.holds import Hold, HoldTable, balance_list
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Admission:
+    """One request that asks for room."""
+
+    id: str
+    draft: Draft
+    lines: Callable[[int], Sequence[Line]]
+    """The lines it wants, given the moment of the decision: a new period may have begun."""
+    ceiling_nanos: int
+    ceiling_tokens: int
+    request_count: int
+    open_micros: int
+    """How long the hold may stay open before it lapses."""
+    wait_until: float
+    """Until when it waits for held money, on the monotonic clock."""
+    future: asyncio.Future[Any]
+    """Becomes a Hold, a Shortage, or an exception."""
+
+
+@dataclass(slots=True, eq=False)
+class Closing:
+    """One hold that ends."""
+
+    hold: Hold
+    ending: Ending
+    future: asyncio.Future[Any] | None = None
+    """Becomes the Entry, or an exception; None when nobody waits."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What a group came to: an entry for each closing, an answer for each admission."""
+
+    entries: list[Entry] = field(default_factory=list)
+    answers: list[tuple[Admission, Hold | Shortage]] = field(default_factory=list)
+    opened: int = 0
+
+
+class Group:
+    """Runs groups for one organisation on one database."""
+
+    def __init__(self, org: str, engine: str, instance: str) -> None:
+        self._org = org
+        self._balances = BalanceTable(org, engine)
+        self._holds = HoldTable(org, engine, instance)
+        self._writer = EntryWriter(org, engine)
+        table = EntryRow.__table__  # type: ignore[attr-defined]
+        self._booked = prepare(
+            select(table.c.amount_nanos, table.c.tokens).where(
+                table.c.org == bindparam("org"), table.c.id == bindparam("id")
+            ),
+            engine,
+        )
+
+    def forget(self) -> None:
+        """Drop what was remembered of a transaction that was rolled back."""
+        self._balances.forget()
+
+    def run(
+        self,
+        cursor: Cursor,
+        admissions: Sequence[Admission],
+        closings: Sequence[Closing],
+        now: int,
+    ) -> Result:
+        """End, admit and write; the caller commits. `now` is microseconds since 1970."""
+        wants = [self._wants(cursor, admission, now) for admission in admissions]
+        numbers = {number for want in wants for number, _ in want}
+        for closing in closings:
+            numbers.update(closing.hold.balances)
+        states = self._balances.lock(cursor, numbers)
+        result = Result(entries=self._end(cursor, closings, states, now))
+        holds: list[Hold] = []
+        waited_for: set[int] = set()
+        for admission, want in zip(admissions, wants, strict=True):
+            shortage = decide([(line, states[number]) for number, line in want], waited_for)
+            if shortage is not None:
+                result.answers.append((admission, shortage))
+                continue
+            hold = _hold(admission, sorted(number for number, _ in want), now)
+            holds.append(hold)
+            result.answers.append((admission, hold))
+        result.opened = len(holds)
+        if holds:
+            self._holds.add(cursor, holds)
+        self._balances.save(cursor, states.values())
+        return result
+
+    def lapse(self, cursor: Cursor, now: int) -> list[Entry]:
+        """Book holds whose time is over at their ceilings; returns their entries."""
+        return self._presume(cursor, self._holds.expired(cursor, now), now, "nobody came back")
+
+    def lapse_foreign(self, cursor: Cursor, now: int) -> list[Entry]:
+        """Book holds that another instance left behind: for a database with one owner."""
+        return self._presume(
+            cursor, self._holds.foreign(cursor), now, "the gateway ended while it was open"
+        )
+
+    def _presume(self, cursor: Cursor, holds: Sequence[Hold], now: int, reason: str) -> list[Entry]:
+        states = self._balances.lock(cursor, {n for hold in holds for n in hold.balances})
+        still_open = self._holds.lock_open(cursor, [hold.id for hold in holds]) if holds else ()
+        lapsing = [Closing(h, _lapsed(h, reason)) for h in holds if h.id in still_open]
+        entries = self._end(cursor, lapsing, states, now)
+        self._balances.save(cursor, states.values())
+        return entries
+
+    def _wants(self, cursor: Cursor, admission: Admission, now: int) -> list[tuple[int, Line]]:
+        return [(self._balances.number(cursor, line), line) for line in admission.lines(now)]
+
+    def _end(
+        self, cursor: Cursor, closings: Sequence[Closing], states: dict[int, State], now: int
+    ) -> list[Entry]:
+        if not closings:
+            return []
+        still_open = self._holds.lock_open(cursor, [closing.hold.id for closing in closings])
+        entries = []
+        for closing in closings:
+            if closing.hold.id in still_open:
+                entry = _entry(closing.hold, closing.ending, now)
+                held: Iterable[int] = _held(closing.hold, states)
+            else:
+                entry = self._correction(cursor, closing, now)
+                held = (0 for _ in closing.hold.balances)
+            touched = [states[number] for number in closing.hold.balances]
+            give_back(touched, held, [_spent(entry, state.unit) for state in touched])
+            entries.append(entry)
+        if still_open:
+            self._holds.remove(cursor, list(still_open))
+        self._writer.write(cursor, entries)
+        return entries
+
+    def _correction(self, cursor: Cursor, closing: Closing, now: int) -> Entry:
+        """The hold has lapsed meanwhile: what was presumed is put right by another entry."""
+        hold, ending = closing.hold, closing.ending
+        rows = cursor.rows(self._booked, {"org": self._org, "id": hold.id})
+        presumed_nanos, presumed_tokens = rows[0] if rows else (0, 0)
+        log.warning("hold %s had lapsed before it was settled; the entry is corrected", hold.id)
+        corrected = msgspec.structs.replace(
+            ending,
+            kind=ADJUST,
+            amount_nanos=ending.amount_nanos - presumed_nanos,
+            tokens=ending.tokens - presumed_tokens,
+            reason=ending.reason or "settled after the hold had lapsed",
+            author=ending.author or "gateway",
+        )
+        return Entry(
+            id=f"{hold.id}.late",
+            draft=hold.draft,
+            ending=corrected,
+            admitted_at=hold.admitted_at,
+            recorded_at=now,
+            request_count=0,
+            ceiling_nanos=0,
+            ceiling_tokens=0,
+            balances=balance_list(hold.balances),
+            corrects=hold.id,
+        )
+
+
+def _hold(admission: Admission, balances: list[int], now: int) -> Hold:
+    return Hold(
+        id=admission.id,
+        draft=admission.draft,
+        admitted_at=now,
+        lapses_at=now + admission.open_micros,
+        ceiling_nanos=admission.ceiling_nanos,
+        ceiling_tokens=admission.ceiling_tokens,
+        request_count=admission.request_count,
+        balances=tuple(balances),
+    )
+
+
+def _lapsed(hold: Hold, reason: str) -> Ending:
+    return Ending(
+        kind=LAPSE,
+        outcome="lapsed",
+        quality=PRESUMED,
+        amount_nanos=hold.ceiling_nanos,
+        tokens=hold.ceiling_tokens,
+        reason=reason,
+        author="gateway",
+    )
+
+
+def _entry(hold: Hold, ending: Ending, now: int) -> Entry:
+    return Entry(
+        id=hold.id,
+        draft=hold.draft,
+        ending=ending,
+        admitted_at=hold.admitted_at,
+        recorded_at=now,
+        request_count=0 if ending.kind == RELEASE else hold.request_count,
+        ceiling_nanos=hold.ceiling_nanos,
+        ceiling_tokens=hold.ceiling_tokens,
+        balances=balance_list(hold.balances),
+    )
+
+
+def _held(hold: Hold, states: dict[int, State]) -> list[int]:
+    return [hold.amount(states[number].unit) for number in hold.balances]
+
+
+def _spent(entry: Entry, unit: str) -> int:
+    if unit == "usd":
+        return entry.ending.amount_nanos
+    return entry.ending.tokens if unit == "tokens" else entry.request_count

@@ -1,0 +1,161 @@
+"""Asking for money and settling it: what the pipeline sees of the treasury.
+
+Promises: at the moment of admission spent + held is within every hard budget in scope; an
+ending, once begun, is not undone by the caller's cancellation; every refusal says which budget,
+how much is left, when it resets and whom to ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.clock import MICROS, Clock, to_datetime
+from gateway.errors import BudgetBusy, BudgetExhausted, GatewayError, RateLimited, Unavailable
+from gateway.jobs.routes import Budget
+from gateway.ledger.entries import Draft, Ending, Entry
+from gateway.money import for_people
+from gateway.treasury.budgets import Amounts, Payer, in_scope, lines
+from gateway.treasury.committer import ABANDONED, Committer
+from gateway.treasury.decisions import Line, Shortage
+from gateway.treasury.groups import Admission, Closing
+from gateway.treasury.holds import Hold
+from gateway.treasury.periods import SHORT_PERIODS, Calendar
+
+SETTLE_PATIENCE = 15.0
+"""Seconds that an answer waits for its entry; after that the caller is told, the ending stays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One attempt that needs money: who pays, the ceiling, and how long it may take."""
+
+    hold_id: str
+    draft: Draft
+    payer: Payer
+    ceiling: Amounts
+    own_budgets: Sequence[Budget]
+    """Budgets that came with the key, beside those of routes.yaml."""
+    wait_seconds: float
+    open_seconds: float
+
+
+class Treasury:
+    """The money of one organisation."""
+
+    def __init__(
+        self, committer: Committer, budgets: Sequence[Budget], calendar: Calendar, clock: Clock
+    ) -> None:
+        self._committer, self._clock = committer, clock
+        self._budgets, self._calendar = tuple(budgets), calendar
+
+    async def admit(self, request: Request) -> Hold:
+        """Set the ceiling aside in every budget in scope.
+
+        Raises BudgetExhausted or RateLimited when it cannot fit, BudgetBusy when it would but
+        others hold the room for too long, Unavailable when the books are out of reach.
+        """
+        ceiling, now = request.ceiling, time.monotonic()
+        scoped = in_scope((*self._budgets, *request.own_budgets), request.payer)
+        admission = Admission(
+            id=request.hold_id,
+            draft=request.draft,
+            lines=lambda at: lines(scoped, ceiling, self._calendar, at),
+            ceiling_nanos=ceiling.nanos,
+            ceiling_tokens=ceiling.tokens,
+            request_count=ceiling.requests,
+            open_micros=round(request.open_seconds * MICROS),
+            wait_until=now + request.wait_seconds,
+            future=asyncio.get_running_loop().create_future(),
+        )
+        self._committer.admit(admission)
+        try:
+            answer: Hold | Shortage = await admission.future
+        except asyncio.CancelledError:
+            self._give_back(admission.future)
+            raise
+        if isinstance(answer, Hold):
+            return answer
+        raise refusal(answer, self._clock.now(), request.wait_seconds)
+
+    def _give_back(self, future: asyncio.Future[Hold | Shortage]) -> None:
+        """The caller was cancelled at the very moment its hold arrived."""
+        if future.done() and not future.cancelled() and future.exception() is None:
+            answer = future.result()
+            if isinstance(answer, Hold):
+                self._committer.close(Closing(answer, ABANDONED))
+
+    async def settle(self, hold: Hold, ending: Ending) -> Entry:
+        """End the hold and write its entry; shielded from cancellation.
+
+        Raises Unavailable when the books cannot be written in time: the ending is kept and
+        written later, or the hold lapses.
+        """
+        future: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        self._committer.close(Closing(hold, ending, future))
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), SETTLE_PATIENCE)
+        except TimeoutError:
+            raise Unavailable(
+                "the answer could not be booked: the books are out of reach", retry_after=5.0
+            ) from None
+
+
+def refusal(shortage: Shortage, now: int, waited: float) -> GatewayError:
+    """The error that tells a caller why there is no money for this request."""
+    line = shortage.line
+    budget = line.budget
+    name = f"budget {budget.name!r}" + (f" of {line.subject!r}" if line.subject else "")
+    left = budget.limit - shortage.spent
+    wanted = f"this request may need {quantity(line.amount, budget.unit)}"
+    ask = f" Ask {budget.contact} for more." if budget.contact else ""
+    details = _details(shortage, now)
+    resets = to_datetime(line.ends_at).isoformat() if budget.period != "forever" else "never"
+    seconds_left = max(1.0, (line.ends_at - now) / MICROS)
+    if not shortage.for_good:
+        return BudgetBusy(
+            f"{name} has {quantity(left, budget.unit)} left, but open requests hold"
+            f" {quantity(shortage.held, budget.unit)} of it; {wanted}."
+            f" It was waited {waited:g} s for room; try again.",
+            retry_after=max(1.0, min(waited, seconds_left)),
+            details=details,
+        )
+    if budget.period in SHORT_PERIODS and line.amount <= budget.limit:
+        return RateLimited(
+            f"{name} allows {quantity(budget.limit, budget.unit)} a {budget.period} and has"
+            f" {quantity(max(0, left), budget.unit)} left; {wanted}. It resets at {resets}.",
+            retry_after=seconds_left,
+            details=details,
+        )
+    return BudgetExhausted(
+        f"{name} has {quantity(max(0, left), budget.unit)} left of"
+        f" {quantity(budget.limit, budget.unit)} for the {budget.period.replace('_', ' ')};"
+        f" {wanted}. It resets at {resets}.{ask}",
+        details=details,
+    )
+
+
+def quantity(amount: int, unit: str) -> str:
+    """An amount as people read it: "$1.50", "3,000 tokens", "1 request"."""
+    if unit == "usd":
+        return for_people(amount)
+    return f"{amount:,} {unit.removesuffix('s') if amount == 1 else unit}"
+
+
+def _details(shortage: Shortage, now: int) -> dict[str, object]:
+    line: Line = shortage.line
+    return {
+        "budget": line.budget.name,
+        "subject": line.subject,
+        "unit": line.budget.unit,
+        "limit": line.budget.limit,
+        "spent": shortage.spent,
+        "held": shortage.held,
+        "wanted": line.amount,
+        "resets_in_seconds": None
+        if line.budget.period == "forever"
+        else max(0, line.ends_at - now) // MICROS,
+        "contact": line.budget.contact,
+    }

@@ -1,0 +1,291 @@
+"""HTTP to one provider: a pool of connections, timeouts, and foreign errors made ours.
+
+Promises that nothing but UpstreamFailed and cancellation comes out, that redirects are not
+followed and proxies of the environment not used (no host but the configured one is ever talked
+to), and that an answer that was begun and failed is told apart from one that never began: only
+the first may have cost money.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import aiohttp
+
+from gateway.errors import (
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTimedOut,
+)
+from gateway.jobs.routes import Provider, Target
+from gateway.upstreams.protocol import Meter
+from gateway.wire.errors import provider_message
+from gateway.wire.sse import EventSplitter
+
+log = logging.getLogger(__name__)
+
+ANSWER_BYTES_AT_MOST = 64 * 1024 * 1024
+KEPT_FOR_COUNTING = 32 * 1024 * 1024
+"""Bytes of a stream's choices that are kept, to be counted if no usage comes."""
+_ERROR_BYTES_AT_MOST = 64 * 1024
+_IDLE_CONNECTION_SECONDS = 15
+_CONNECTIONS = 2048
+_LAST_BYTES_SECONDS = 0.05
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What is sent where."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Events(Protocol):
+    """Reads the raw events of one wire format and gives back OpenAI-shaped ones."""
+
+    meter: Meter
+    complete: bool
+
+    def event(self, event: bytes) -> bytes | None:
+        """What of a raw event goes to the caller. Raises UpstreamBroken."""
+        ...
+
+    def end(self) -> None:
+        """The connection ended in good order; raises UpstreamBroken if the answer did not."""
+        ...
+
+    def usage_event(self) -> bytes | None:
+        """The event with usage and no choices."""
+        ...
+
+    def delivered_text(self) -> str:
+        """All text that has arrived."""
+        ...
+
+
+class EventStream:
+    """A stream of one provider, on its way; see protocol.StreamReply for what it promises."""
+
+    def __init__(
+        self, pool: Pool, target: Target, response: aiohttp.ClientResponse, events: Events
+    ) -> None:
+        self.meter = events.meter
+        self._pool, self._target, self._response = pool, target, response
+        self._events, self._splitter = events, EventSplitter()
+        self._first = b""
+        self._closed = False
+        self._began = time.monotonic()
+
+    @property
+    def complete(self) -> bool:
+        """True when the provider has said that the answer is whole."""
+        return self._events.complete
+
+    async def open(self, seconds: float) -> None:
+        """Wait for the first bytes. Raises UpstreamFailed when none come in time."""
+        self._first = await self._next(seconds, "the first byte of a stream")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        timeouts = self._target.timeouts
+        chunk, self._first = self._first, b""
+        while chunk:
+            if passed := self._pass_on(self._cut(chunk)):
+                yield passed
+            if self.complete:
+                return
+            left = timeouts.total - (time.monotonic() - self._began)
+            chunk = await self._next(min(timeouts.idle, max(0.001, left)), "the next part")
+        rest = self._splitter.rest
+        if rest.strip() and (passed := self._pass_on([rest + b"\n\n"])):
+            yield passed
+        self._events.end()
+
+    def usage_event(self) -> bytes | None:
+        """The event with usage and no choices."""
+        return self._events.usage_event()
+
+    def delivered_text(self) -> str:
+        """All text that has arrived."""
+        return self._events.delivered_text()
+
+    async def aclose(self) -> None:
+        """Let go of the connection; one that is not at its end is closed, not kept."""
+        if not self._closed:
+            self._closed = True
+            if not self._response.content.at_eof() and self.complete:
+                await self._read_to_end()
+            if self._response.content.at_eof():
+                self._response.release()
+            else:
+                self._response.close()
+
+    async def _read_to_end(self) -> None:
+        """The answer is whole: its last bytes are here or about to be; keep the connection."""
+        try:
+            async with asyncio.timeout(_LAST_BYTES_SECONDS):
+                while await self._response.content.readany():
+                    pass
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            log.debug("%s did not end its stream in time", self._target.name)
+
+    async def _next(self, seconds: float, what: str) -> bytes:
+        async with self._pool.guarded(self._target, seconds, what):
+            return await self._response.content.readany()
+
+    def _cut(self, chunk: bytes) -> list[bytes]:
+        try:
+            return self._splitter.feed(chunk)
+        except ValueError as error:
+            raise broken(self._target, str(error)) from None
+
+    def _pass_on(self, events: list[bytes]) -> bytes:
+        passed = [kept for event in events if (kept := self._events.event(event))]
+        return passed[0] if len(passed) == 1 else b"".join(passed)
+
+
+class Pool:
+    """Connections to one provider."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=provider.timeouts.connect, sock_read=None
+        )
+        self._session: aiohttp.ClientSession | None = None
+
+    async def whole(self, target: Target, exchange: Exchange) -> bytes:
+        """Send, and read the whole answer. Raises UpstreamFailed."""
+        response = await self._post(target, exchange, target.timeouts.total)
+        return await self._read(target, response)
+
+    async def stream(self, target: Target, exchange: Exchange, events: Events) -> EventStream:
+        """Send, and return the answer when its first bytes have come. Raises UpstreamFailed."""
+        timeouts = target.timeouts
+        seconds = min(timeouts.first_byte, timeouts.total)
+        response = await self._post(target, exchange, seconds)
+        stream = EventStream(self, target, response, events)
+        try:
+            await stream.open(seconds)
+        except BaseException:
+            await stream.aclose()
+            raise
+        return stream
+
+    async def _post(
+        self, target: Target, exchange: Exchange, seconds: float
+    ) -> aiohttp.ClientResponse:
+        """Send and wait for a good status line; the caller lets go of the response."""
+        session = self._session or self._open()
+        async with self.guarded(target, seconds, "the first byte of an answer"):
+            response = await session.post(
+                exchange.url,
+                data=exchange.body,
+                headers=exchange.headers,
+                allow_redirects=False,
+                timeout=self._timeout,
+            )
+            if response.status == 200:
+                return response
+            try:
+                message = await response.content.read(_ERROR_BYTES_AT_MOST)
+            finally:
+                response.close()
+        raise failure(target, response.status, message, response.headers.get("retry-after"))
+
+    async def _read(self, target: Target, response: aiohttp.ClientResponse) -> bytes:
+        async with self.guarded(target, target.timeouts.total, "an answer"):
+            try:
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > ANSWER_BYTES_AT_MOST:
+                        raise broken(target, f"answered more than {ANSWER_BYTES_AT_MOST} bytes")
+                return bytes(body)
+            finally:
+                response.release()
+
+    @asynccontextmanager
+    async def guarded(self, target: Target, seconds: float, what: str) -> AsyncIterator[None]:
+        """Bound the time of what is inside, and make foreign errors ours."""
+        name = target.name
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise UpstreamBroken(
+                f"{name} cannot be reached: {_reason(error)}", target=name
+            ) from error
+        except TimeoutError:
+            raise UpstreamTimedOut(
+                f"{name}: waited {seconds:g} s for {what}", target=name, may_have_cost=True
+            ) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise UpstreamBroken(
+                f"{name} broke off: {_reason(error)}", target=name, may_have_cost=True
+            ) from error
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=_CONNECTIONS, keepalive_timeout=_IDLE_CONNECTION_SECONDS
+            ),
+            timeout=_NO_TIMEOUT,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity", "User-Agent": "jobgate"},
+            skip_auto_headers=("Accept",),
+        )
+        return self._session
+
+
+def failure(
+    target: Target, status: int, body: bytes, retry_after: str | None = None
+) -> UpstreamFailed:
+    """The error for a provider's status, its message kept.
+
+    400, 413 and 422 are about the request and go to the caller as they are; a refused credential
+    or an unknown model is ours to mend, so it is a 502; 429, 503 and 529 pass by themselves.
+    """
+    name, message = target.name, provider_message(body)
+    text = f"{name} answered {status}: {message}"
+    if status in (400, 413, 422):
+        return UpstreamRefused(text, status=400 if status == 422 else status, target=name)
+    if status in (429, 503, 529):
+        return UpstreamBusy(
+            text, target=name, provider_status=status, retry_after=_seconds(retry_after)
+        )
+    if status in (408, 504):
+        return UpstreamTimedOut(text, target=name, provider_status=status)
+    return UpstreamBroken(text, target=name, provider_status=status)
+
+
+def broken(target: Target, what: str) -> UpstreamBroken:
+    """The error for an answer that was begun and makes no sense; it may have cost money."""
+    return UpstreamBroken(f"{target.name} {what}", target=target.name, may_have_cost=True)
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return max(0.0, float(header)) if header else None
+    except ValueError:
+        return None  # a date: seldom sent, and our own back-off is a fair stand-in
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,225 @@
+"""Providers with a format of their own, translated: Anthropic Messages and Gemini.
+
+The translation itself is pure and lives in `wire`; here it meets addresses, headers and streams.
+Usage is read from the provider's own figures, never from the translated ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from gateway.jobs.routes import Provider, Target
+from gateway.metering.prompts import text_of_choices
+from gateway.metering.reading import anthropic, gemini
+from gateway.metering.usage import Usage
+from gateway.upstreams.http import KEPT_FOR_COUNTING, EventStream, Exchange, Pool, broken
+from gateway.upstreams.protocol import Call, Meter, PlainReply, Prepared
+from gateway.wire.anthropic_reply import AnthropicStream, from_anthropic
+from gateway.wire.anthropic_request import to_anthropic
+from gateway.wire.errors import provider_message
+from gateway.wire.gemini_reply import GeminiStream, from_gemini
+from gateway.wire.gemini_request import to_gemini
+from gateway.wire.sse import data_of, name_of
+
+ANTHROPIC_VERSION = "2023-06-01"
+"""The version of the Messages API that we speak (Anthropic API reference, versions)."""
+
+_encode = msgspec.json.Encoder().encode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Anthropic:
+    """Anthropic's Messages API."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._pool = Pool(provider)
+        base = (provider.base_url or "").removesuffix("/v1")
+        self._url = f"{base}/v1/messages"
+        self._headers = {
+            **provider.headers,
+            "Content-Type": "application/json",
+            "anthropic-version": ANTHROPIC_VERSION,
+        }
+
+    def prepare(self, call: Call) -> Prepared:
+        """Translate; raises BadRequest for what the format cannot say."""
+        translated = to_anthropic(
+            _whole(call), model=call.target.model, max_tokens=call.output_limit
+        )
+        return Prepared(call, _encode(translated.body), translated.dropped)
+
+    async def send(self, prepared: Prepared) -> PlainReply | EventStream:
+        """Ask; raises UpstreamFailed."""
+        call, headers = prepared.call, self._headers
+        if call.credential:
+            headers = {**headers, "x-api-key": call.credential}
+        exchange = Exchange(self._url, headers, prepared.body)
+        now = int(time.time())
+        if call.stream:
+            translator = AnthropicStream(created=now)
+            events = TranslatedEvents(call, translator, translator.feed, anthropic)
+            return await self._pool.stream(call.target, exchange, events)
+        reply = _object(call.target, await self._pool.whole(call.target, exchange), "content")
+        raw = reply.get("usage") or {}
+        meter = Meter(
+            usage=anthropic(raw),
+            model=str(reply.get("model") or ""),
+            upstream_id=str(reply.get("id") or ""),
+            service_tier=_service_tier(raw),
+        )
+        return PlainReply(_encode(from_anthropic(reply, created=now)), meter)
+
+    async def aclose(self) -> None:
+        """Close the pool."""
+        await self._pool.aclose()
+
+
+class Gemini:
+    """Gemini's generateContent API."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._pool = Pool(provider)
+        base = (provider.base_url or "").removesuffix("/v1beta")
+        self._models = f"{base}/v1beta/models/"
+        self._headers = {**provider.headers, "Content-Type": "application/json"}
+
+    def prepare(self, call: Call) -> Prepared:
+        """Translate; raises BadRequest for what the format cannot say."""
+        translated = to_gemini(_whole(call), max_tokens=call.output_limit, model=call.target.model)
+        return Prepared(call, _encode(translated.body), translated.dropped)
+
+    async def send(self, prepared: Prepared) -> PlainReply | EventStream:
+        """Ask; raises UpstreamFailed."""
+        call, headers = prepared.call, self._headers
+        if call.credential:
+            headers = {**headers, "x-goog-api-key": call.credential}
+        action = ":streamGenerateContent?alt=sse" if call.stream else ":generateContent"
+        exchange = Exchange(self._models + call.target.model + action, headers, prepared.body)
+        now = int(time.time())
+        if call.stream:
+            translator = GeminiStream(created=now, id=call.request_id)
+            events = TranslatedEvents(
+                call, translator, lambda _name, data: translator.feed(data), gemini
+            )
+            return await self._pool.stream(call.target, exchange, events)
+        body = await self._pool.whole(call.target, exchange)
+        reply = _object(call.target, body, "candidates", "promptFeedback", "usageMetadata")
+        upstream_id = str(reply.get("responseId") or call.request_id)
+        meter = Meter(
+            usage=gemini(reply.get("usageMetadata") or {}),
+            model=str(reply.get("modelVersion") or ""),
+            upstream_id=upstream_id,
+        )
+        return PlainReply(_encode(from_gemini(reply, created=now, id=upstream_id)), meter)
+
+    async def aclose(self) -> None:
+        """Close the pool."""
+        await self._pool.aclose()
+
+
+class _Translator(Protocol):
+    """What the two streams of `wire` have in common."""
+
+    usage: dict[str, Any]
+    error: dict[str, Any] | None
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def finished(self) -> bool: ...
+
+    def final_usage_chunk(self) -> dict[str, Any]: ...
+
+
+class TranslatedEvents:
+    """Reads the events of a foreign stream and gives back chunks of OpenAI's."""
+
+    def __init__(
+        self,
+        call: Call,
+        translator: _Translator,
+        feed: Callable[[str, dict[str, Any]], list[dict[str, Any]]],
+        read: Callable[[dict[str, Any]], Usage | None],
+    ) -> None:
+        self.meter = Meter()
+        self.complete = False
+        self._call, self._translator, self._feed, self._usage_of = call, translator, feed, read
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+
+    def event(self, event: bytes) -> bytes | None:
+        """The chunks that a raw event comes to. Raises UpstreamBroken."""
+        data = data_of(event)
+        if data is None:
+            return event
+        translator, target = self._translator, self._call.target
+        try:
+            chunks = self._feed(name_of(event), _decode_object(data))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise broken(target, f"sent an event that is not JSON: {data[:80]!r}") from None
+        if translator.error is not None:
+            self._note()
+            raise broken(target, f"ended the stream with an error: {provider_message(data)}")
+        for chunk in chunks:
+            if self._kept_bytes < KEPT_FOR_COUNTING:
+                self._kept.append(_encode(chunk["choices"]))
+                self._kept_bytes += len(self._kept[-1])
+        self._note()
+        return b"".join(b"data: " + _encode(chunk) + b"\n\n" for chunk in chunks) or None
+
+    def end(self) -> None:
+        """The connection ended; raises UpstreamBroken when the answer had not."""
+        if not self._translator.finished:
+            raise broken(self._call.target, "ended the stream before the answer was whole")
+        self.complete = True
+
+    def usage_event(self) -> bytes | None:
+        """The event with usage and no choices, made from the provider's figures."""
+        if self.meter.usage is None:
+            return None
+        return b"data: " + _encode(self._translator.final_usage_chunk()) + b"\n\n"
+
+    def delivered_text(self) -> str:
+        """All text that has arrived."""
+        return text_of_choices(self._kept)
+
+    def _note(self) -> None:
+        translator, meter = self._translator, self.meter
+        meter.model, meter.upstream_id = translator.model, translator.id
+        meter.service_tier = _service_tier(translator.usage)
+        if translator.finished and isinstance(translator, AnthropicStream):
+            self.complete = True
+        meter.usage = self._usage_of(translator.usage)
+
+
+def _whole(call: Call) -> dict[str, Any]:
+    """The whole body, decoded."""
+    body: dict[str, Any] = msgspec.json.decode(_encode(call.fields))
+    return body
+
+
+def _object(target: Target, body: bytes, *expected: str) -> dict[str, Any]:
+    """A reply that has at least one of the expected fields. Raises UpstreamBroken."""
+    try:
+        reply = _decode_object(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise broken(target, f"answered something that is not JSON: {body[:80]!r}") from None
+    if not any(name in reply for name in expected):
+        raise broken(target, f"answered without an answer: {provider_message(body)}")
+    return reply
+
+
+def _service_tier(raw: dict[str, Any]) -> str | None:
+    """The tier the answer names; Anthropic's fast mode is told as a speed."""
+    if raw.get("speed") == "fast":
+        return "fast"
+    tier = raw.get("service_tier")
+    return tier if isinstance(tier, str) else None

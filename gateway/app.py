@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.callers.callers import ADMIN, KeyRing
+from gateway.callers.callers import ADMIN, REFRESH_SECONDS, KeyRing
 from gateway.callers.registry import NewKey, Registry
 from gateway.clock import MICROS, Clock, SystemClock
 from gateway.doors.admin import admin_router
@@ -52,9 +52,6 @@ from gateway.upstreams.translated import Anthropic, Gemini
 
 log = logging.getLogger(__name__)
 
-_KEY_REFRESH_SECONDS = 0.4
-"""Keys are looked at so often that a revoked one is refused within a second."""
-
 
 @dataclass(frozen=True, slots=True)
 class FirstKey:
@@ -82,6 +79,7 @@ class Gateway:
         self.database = Database(settings.database_url, full_sync=settings.full_sync)
         self._announce = announce
         self._ownership: Ownership | None = None
+        self._opened = False
         self._problems: list[str] = ["starting"]
         self._loaded_at = self.clock.now()
         self._keys = KeyRing(self.database, settings.org, self.clock)
@@ -145,7 +143,8 @@ class Gateway:
 
     @asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(self._open_books)
+        await asyncio.to_thread(self.open_books)
+        await asyncio.to_thread(self._keys.refresh)
         self._committer.start(asyncio.get_running_loop())
         refreshing = asyncio.create_task(self._refresh_keys())
         gc.collect()
@@ -167,8 +166,13 @@ class Gateway:
                 self._ownership.release()
             self.database.close()
 
-    def _open_books(self) -> None:
-        """Own the database, bring its tables up to date, book what a dead process left open."""
+    def open_books(self) -> None:
+        """Own the database, bring its tables up to date, book what a dead process left open.
+
+        Done at start if it was not done before. Raises ConfigurationError or DatabaseDown.
+        """
+        if self._opened:
+            return
         if self.database.file is not None:
             self._ownership = Ownership(self.database.file)
         migrate(self.database)
@@ -179,20 +183,19 @@ class Gateway:
             new = NewKey(team="platform", app="admin", role=ADMIN)
             self._announce(FirstKey(*self._registry.create(new)))
             self._keys.refresh()
+        self._opened = True
 
     def _lapse_orphans(self) -> None:
         """Only one process serves a SQLite file, so every hold in it was left by a dead one."""
-        while True:
-            with self.database.writing() as cursor:
-                lapsed = self._group.lapse_foreign(cursor, self.clock.now())
-            if not lapsed:
-                return
+        with self.database.writing() as cursor:
+            lapsed = self._group.lapse_foreign(cursor, self.clock.now())
+        if lapsed:
             self.metrics.holds_lapsed.inc(len(lapsed))
             log.warning("%d holds of an earlier process lapsed at their ceilings", len(lapsed))
 
     async def _refresh_keys(self) -> None:
         while True:
-            await asyncio.sleep(_KEY_REFRESH_SECONDS)
+            await asyncio.sleep(REFRESH_SECONDS)
             try:
                 await asyncio.to_thread(self._keys.refresh)
             except DatabaseDown as error:

@@ -8,9 +8,12 @@ when a usage becomes an entry (law 8). Floats are refused; they appear only on t
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal, Inexact, InvalidOperation, localcontext
 
 NANOS_PER_DOLLAR = 1_000_000_000
+_MOST_DIGITS = 10
+"""Digits before the point of an amount of dollars; more would not fit 64 bits of nanos."""
+_LARGEST = 2**63 - 1
 TOKENS_PER_PRICE = 1_000_000
 """Unit prices are stated for this many tokens."""
 
@@ -23,15 +26,20 @@ def parse_dollars(dollars: str | int | Decimal) -> int:
     if isinstance(dollars, bool) or not isinstance(dollars, str | int | Decimal):
         raise ValueError(f'money is written as text such as "2.50", not {dollars!r}')
     try:
-        nanos = Decimal(dollars) * NANOS_PER_DOLLAR
+        amount = Decimal(dollars)
     except InvalidOperation:
         raise ValueError(f"{dollars!r} is not an amount of dollars") from None
-    if not nanos.is_finite():
-        raise ValueError(f"{dollars!r} is not an amount of dollars")
-    whole = nanos.to_integral_value()
-    if whole != nanos:
-        raise ValueError(f"{dollars!r} is finer than a nano-dollar (9 decimal places)")
-    return int(whole)
+    if not amount.is_finite() or amount.adjusted() >= _MOST_DIGITS:
+        raise ValueError(f"{dollars!r} is not an amount of dollars that can be kept")
+    with localcontext(prec=60) as context:
+        context.traps[Inexact] = True
+        try:
+            nanos = amount.scaleb(9).quantize(Decimal(1))
+        except (Inexact, InvalidOperation):
+            raise ValueError(f"{dollars!r} is finer than a nano-dollar (9 places)") from None
+    if abs(nanos) > _LARGEST:
+        raise ValueError(f"{dollars!r} is not an amount of dollars that can be kept")
+    return int(nanos)
 
 
 def round_half_even(numerator: int, denominator: int) -> int:

@@ -39,7 +39,7 @@ class PostgresServer:
     def __init__(self) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="jobgate-pg-"))
         self._data = self._home / "data"
-        self._programs = _programs(self._home)
+        self.programs = _programs(self._home)
         self.port = _free_port()
 
     @property
@@ -102,7 +102,7 @@ class PostgresServer:
             connection.execute(statement.encode())
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), "-D", str(self._data), *arguments]
+        command = [str(self.programs / program), "-D", str(self._data), *arguments]
         someone: dict[str, Any] = {}
         if os.geteuid() == 0:
             someone = {"user": NOBODY, "group": NOBODY, "extra_groups": []}

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 REVISION = "keys"
 """Name of the counter that every change to the keys moves."""
+REFRESH_SECONDS = 0.2
+"""Keys are looked at so often that a revoked one is refused within a second."""
 ADMIN, FINANCE, APP = "admin", "finance", "app"
 ROLES = (APP, FINANCE, ADMIN)
 
@@ -112,7 +114,7 @@ class KeyRing:
         digest = hash_secret(secret)
         caller = self._by_hash.get(digest)
         if caller is None or not hmac.compare_digest(caller.key_hash, digest):
-            raise NotAuthenticated("the key is not known here")
+            raise UnknownKey("the key is not known here")
         now = self._clock.now()
         if caller.revoked_at is not None and caller.revoked_at <= now:
             raise NotAuthenticated("the key has been revoked")
@@ -130,6 +132,10 @@ class KeyRing:
             caller = _caller(dict(zip(_COLUMNS, row, strict=True)))
             found[caller.key_hash] = caller
         return found
+
+
+class UnknownKey(NotAuthenticated):
+    """The key is not in memory: wrong, or made so recently that it has not been read yet."""
 
 
 def hash_secret(secret: str) -> str:

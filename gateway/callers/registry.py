@@ -13,7 +13,7 @@ import string
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import BigInteger, bindparam, insert, literal_column, select, update
 
 from gateway.callers.callers import APP, REVISION, ROLES, hash_secret
 from gateway.clock import Clock
@@ -62,9 +62,10 @@ class Registry:
         )
         self._bump = prepare(
             INSERTS[engine](counters)
-            .values(org=bindparam("org"), name=REVISION, value=1)
+            .values(org=bindparam("org"), name=bindparam("name"), value=bindparam("first"))
             .on_conflict_do_update(
-                index_elements=["org", "name"], set_={"value": counters.c.value + 1}
+                index_elements=["org", "name"],
+                set_={"value": counters.c.value + literal_column("1", BigInteger)},
             ),
             engine,
         )
@@ -124,7 +125,7 @@ class Registry:
                 "revoked_at": None,
             },
         )
-        cursor.run(self._bump, {"org": self._org})
+        self._changed(cursor)
         return key_id, secret
 
     def revoke(self, key_id: str) -> bool:
@@ -132,8 +133,11 @@ class Registry:
         with self._database.writing() as cursor:
             values = {"in_org": self._org, "key_id": key_id, "at": self._clock.now()}
             touched = cursor.run(self._revoke, values)
-            cursor.run(self._bump, {"org": self._org})
+            self._changed(cursor)
             return touched > 0
+
+    def _changed(self, cursor: Cursor) -> None:
+        cursor.run(self._bump, {"org": self._org, "name": REVISION, "first": 1})
 
     def all(self) -> list[dict[str, Any]]:
         """Every key, oldest first, without its hash."""

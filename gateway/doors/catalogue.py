@@ -19,13 +19,16 @@ class CatalogueDoor:
     def __init__(self, entrance: Entrance, routes: Routes, loaded_at: int) -> None:
         self._entrance, self._routes, self._loaded_at = entrance, routes, loaded_at
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         try:
             caller = await self._entrance.caller(scope, read_headers(scope))
             names = self._routes.names_for(caller.jobs)
             wanted = scope["path_params"].get("name")
             if wanted is None:
-                body = {"object": "list", "data": [self._row(name) for name in names]}
+                body: dict[str, object] = {
+                    "object": "list",
+                    "data": [self._row(name) for name in names],
+                }
             elif wanted in names:
                 body = self._row(wanted)
             else:

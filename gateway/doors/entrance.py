@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope
 
-from gateway.callers.callers import Caller, KeyRing
+from gateway.callers.callers import REFRESH_SECONDS, Caller, KeyRing, UnknownKey
 from gateway.callers.throttle import Throttle
 from gateway.errors import BadRequest, NotAuthenticated, TooLarge
 from gateway.metrics import Metrics
@@ -42,13 +42,22 @@ class Entrance:
         if delay := self._throttle.delay(address):
             await asyncio.sleep(delay)
         try:
-            caller = self._keys.authenticate(knock.authorization)
+            caller = await self._prove(knock.authorization)
         except NotAuthenticated:
             self._throttle.failed(address)
             self._metrics.refused_keys.inc()
             raise
         self._throttle.succeeded(address)
         return caller
+
+    async def _prove(self, authorization: str | None) -> Caller:
+        """A key that was made a moment ago is not in memory yet, so an unknown one is looked at
+        twice. Nothing is asked of the database, and whoever guesses waits for each guess."""
+        try:
+            return self._keys.authenticate(authorization)
+        except UnknownKey:
+            await asyncio.sleep(1.5 * REFRESH_SECONDS)
+            return self._keys.authenticate(authorization)
 
     async def body(self, receive: Receive, knock: Knock) -> bytes:
         """The whole body. Raises TooLarge before more than is allowed is kept in memory."""

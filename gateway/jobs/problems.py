@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 
 from gateway.jobs.document import Path
 
+TOLD_MAX = 200
+"""Problems that are told one by one; a file with more is not a slip."""
+
 _PLAIN = re.compile(r"^[A-Za-z0-9_-]+$")
 
 
@@ -35,8 +38,12 @@ class Problems:
         self.warned.append(self._said(path, text, None))
 
     def problems(self) -> list[str]:
-        """All problems, each once, by line."""
-        return _in_order(self.found)
+        """All problems, each once, by line; beyond `TOLD_MAX` only how many more there are."""
+        told = _in_order(self.found)
+        if len(told) > TOLD_MAX:
+            more = f"{self.name}: and {len(told) - TOLD_MAX} more problems"
+            told = [*told[:TOLD_MAX], more]
+        return told
 
     def warnings(self) -> tuple[str, ...]:
         """All warnings, each once, by line."""

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import bindparam, insert
 
-from gateway.metering.usage import CLASSES, NOTHING, Usage
+from gateway.metering.usage import NOTHING, Usage
 from gateway.prices.rates import Rates
 from gateway.store.database import Cursor
 from gateway.store.statements import INSERTS, prepare
@@ -31,6 +31,9 @@ REPORTED, COUNTED, PRESUMED = "reported", "counted", "presumed"
 
 CHARGE, RELEASE, LAPSE, ADJUST = "charge", "release", "lapse", "adjust"
 """Kinds: an attempt ended; a hold ended unused; a hold was abandoned; a correction."""
+
+CHARGE_STATED = "the provider stated the charge"
+"""The reason of an entry whose amount is the provider's word and not the product of prices."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,20 +189,3 @@ _encoder = msgspec.json.Encoder()
 
 def _json(value: object) -> str:
     return _encoder.encode(value).decode() if value else ""
-
-
-__all__ = [
-    "ADJUST",
-    "CHARGE",
-    "CLASSES",
-    "COUNTED",
-    "LAPSE",
-    "PRESUMED",
-    "RELEASE",
-    "REPORTED",
-    "Draft",
-    "Ending",
-    "Entry",
-    "EntryWriter",
-    "rollup_rows",
-]

@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.errors import UpstreamFailed
 from gateway.jobs.routes import Target
-from gateway.ledger.entries import COUNTED, PRESUMED, REPORTED, Ending
+from gateway.ledger.entries import CHARGE_STATED, COUNTED, PRESUMED, REPORTED, Ending
 from gateway.metering.usage import NOTHING, Usage
 from gateway.money import NANOS_PER_DOLLAR
 from gateway.pipeline.bounding import price_of
@@ -83,9 +83,6 @@ class Costing:
             facts = self._book.find(target.provider.price_provider, served)
             known = self._known[target.name, served] = own if facts is None else facts.price
         return known
-
-
-CHARGE_STATED = "the provider stated the charge"
 
 
 def failed(hold: Hold, failure: UpstreamFailed, outcome: str) -> Ending:

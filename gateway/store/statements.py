@@ -13,27 +13,37 @@ from typing import Any
 
 from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql.psycopg import dialect as PsycopgDialect
-from sqlalchemy.dialects.sqlite.pysqlite import dialect as PysqliteDialect
+from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
+from sqlalchemy.dialects.sqlite.pysqlite import dialect as pysqlite_dialect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.expression import ClauseElement
 
-INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+INSERTS: dict[str, Callable[[Any], Any]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
 """INSERT with ON CONFLICT, by engine."""
 
 LIST_SIZES = (1, 4, 16, 64, 256, 1024)
 """Lengths in which lists are bound: few texts, so the driver's statement cache keeps them all."""
 
 _DIALECTS: dict[str, Dialect] = {
-    "sqlite": PysqliteDialect(paramstyle="named"),
-    "postgresql": PsycopgDialect(),
+    "sqlite": pysqlite_dialect(paramstyle="named"),
+    "postgresql": psycopg_dialect(),  # type: ignore[no-untyped-call]
 }
 
 
 def prepare(statement: ClauseElement, engine: str) -> str:
-    """The text of a statement for `engine` ("sqlite" or "postgresql"), named parameters kept."""
-    return str(statement.compile(dialect=_DIALECTS[engine]))
+    """The text of a statement for `engine` ("sqlite" or "postgresql"), named parameters kept.
+
+    Constants are written with `literal_column`; one that would become an unnamed parameter is
+    a mistake, told by ValueError.
+    """
+    compiled = statement.compile(dialect=_DIALECTS[engine])
+    if stray := [name for name, value in compiled.params.items() if value is not None]:
+        raise ValueError(f"constants became parameters: {stray}")
+    return str(compiled)
 
 
 class ListStatement:

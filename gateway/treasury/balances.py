@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import BigInteger, bindparam, literal_column, select, update
 
 from gateway.store.database import Cursor
 from gateway.store.statements import INSERTS, ListStatement, prepare
@@ -49,7 +49,8 @@ class BalanceTable:
         )
         self._next = prepare(
             counters.on_conflict_do_update(
-                index_elements=["org", "name"], set_={"value": _COUNTERS.c.value + 1}
+                index_elements=["org", "name"],
+                set_={"value": _COUNTERS.c.value + literal_column("1", BigInteger)},
             ).returning(_COUNTERS.c.value),
             engine,
         )

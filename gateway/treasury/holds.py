@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import bindparam, column, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from gateway.ledger.entries import Draft
 from gateway.store.database import Cursor
@@ -17,8 +17,6 @@ from gateway.store.statements import ListStatement, prepare
 from gateway.store.tables import Hold as HoldRow
 
 _TABLE = HoldRow.__table__  # type: ignore[attr-defined]
-_LAPSES_AT_ONCE = 500
-"""Holds that lapse in one transaction, so that it stays short."""
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,25 +45,25 @@ class HoldTable:
     def __init__(self, org: str, engine: str, instance: str) -> None:
         self._org, self._instance = org, instance
         self._insert = prepare(insert(_TABLE), engine)
-        columns = [column(name) for name in _STORED]
-        everything = select(*columns).select_from(_TABLE).where(_TABLE.c.org == bindparam("org"))
+        columns = [_TABLE.c[name] for name in _STORED]
+        everything = select(*columns).where(_TABLE.c.org == bindparam("org"))
         self._expired = prepare(
-            everything.where(_TABLE.c.lapses_at <= bindparam("now"))
-            .order_by(_TABLE.c.lapses_at)
-            .limit(_LAPSES_AT_ONCE),
+            everything.where(_TABLE.c.lapses_at <= bindparam("now")).order_by(_TABLE.c.lapses_at),
             engine,
         )
         self._foreign = prepare(
-            everything.where(_TABLE.c.instance != bindparam("instance")).limit(_LAPSES_AT_ONCE),
+            everything.where(_TABLE.c.instance != bindparam("instance")),
             engine,
         )
-        among = lambda items: (
-            select(_TABLE.c.id)
-            .where(_TABLE.c.org == bindparam("org"), _TABLE.c.id.in_(items))
-            .order_by(_TABLE.c.id)
-            .with_for_update()
+        self._open = ListStatement(
+            lambda items: (
+                select(_TABLE.c.id)
+                .where(_TABLE.c.org == bindparam("org"), _TABLE.c.id.in_(items))
+                .order_by(_TABLE.c.id)
+                .with_for_update()
+            ),
+            engine,
         )
-        self._open = ListStatement(among, engine)
         self._delete = ListStatement(
             lambda items: delete(_TABLE).where(
                 _TABLE.c.org == bindparam("org"), _TABLE.c.id.in_(items)
@@ -107,11 +105,11 @@ class HoldTable:
             cursor.run(text, values)
 
     def expired(self, cursor: Cursor, now: int) -> list[Hold]:
-        """Some of the holds whose time is over."""
+        """The holds whose time is over."""
         return [_read(row) for row in cursor.rows(self._expired, {"org": self._org, "now": now})]
 
     def foreign(self, cursor: Cursor) -> list[Hold]:
-        """Some of the holds that another instance opened."""
+        """The holds that another instance opened."""
         values = {"org": self._org, "instance": self._instance}
         return [_read(row) for row in cursor.rows(self._foreign, values)]
 

@@ -24,15 +24,19 @@ from gateway.wire.sse import data_of
 _WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
 
 
+_ABSENT = msgspec.Raw()
+_NOTHING = (b"", b"null")
+
+
 class _Answer(msgspec.Struct):
     """The fields that we read of a chat completion or of a chunk of one."""
 
     id: str | None = None
     model: str | None = None
-    choices: msgspec.Raw | None = None
+    choices: msgspec.Raw = _ABSENT
     usage: dict[str, Any] | None = None
     service_tier: str | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = _ABSENT
     x_groq: dict[str, Any] | None = None
 
 
@@ -87,11 +91,11 @@ def _plain(target: Target, body: bytes) -> PlainReply:
             target=target.name,
             may_have_cost=True,
         ) from None
-    if answer.choices is None:
+    if bytes(answer.choices) in _NOTHING:
         raise UpstreamBroken(
             f"{target.name} answered without choices: {provider_message(body)}",
             target=target.name,
-            may_have_cost=answer.error is None,
+            may_have_cost=bytes(answer.error) in _NOTHING,
         )
     meter = Meter()
     _read(answer, meter)
@@ -143,7 +147,7 @@ class PassedEvents:
             raise broken(
                 self._call.target, f"sent an event that is not JSON: {data[:80]!r}"
             ) from None
-        if answer.error is not None and answer.choices is None:
+        if bytes(answer.error) not in _NOTHING and bytes(answer.choices) in _NOTHING:
             message = provider_message(data)
             raise broken(self._call.target, f"ended the stream with an error: {message}")
         self._keep(answer)
@@ -168,7 +172,7 @@ class PassedEvents:
         return text_of_choices(self._kept)
 
     def _keep(self, answer: _Answer) -> None:
-        choices = bytes(answer.choices or b"")
+        choices = bytes(answer.choices)
         if b'"finish_reason":"' in choices or b'"finish_reason": "' in choices:
             self._finished = True
         if self._kept_bytes < KEPT_FOR_COUNTING:

@@ -69,8 +69,11 @@ class StreamReply(Protocol):
     """An answer that is still arriving, as OpenAI-shaped events without usage and `[DONE]`."""
 
     meter: Meter
-    complete: bool
-    """True when the provider has said that the answer is whole."""
+
+    @property
+    def complete(self) -> bool:
+        """True when the provider has said that the answer is whole."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Whole events as they arrive. Raises UpstreamFailed when the stream breaks."""

@@ -101,7 +101,7 @@ class Gemini:
         exchange = Exchange(self._models + call.target.model + action, headers, prepared.body)
         now = int(time.time())
         if call.stream:
-            translator = GeminiStream(created=now, id=call.request_id)
+            translator = GeminiStream(created=now, answer_id=call.request_id)
             events = TranslatedEvents(
                 call, translator, lambda _name, data: translator.feed(data), gemini
             )
@@ -114,7 +114,7 @@ class Gemini:
             model=str(reply.get("modelVersion") or ""),
             upstream_id=upstream_id,
         )
-        return PlainReply(_encode(from_gemini(reply, created=now, id=upstream_id)), meter)
+        return PlainReply(_encode(from_gemini(reply, created=now, answer_id=upstream_id)), meter)
 
     async def aclose(self) -> None:
         """Close the pool."""

@@ -26,7 +26,7 @@ _ESCAPES = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 class _Message(msgspec.Struct):
     role: str
-    content: msgspec.Raw | None = None
+    content: msgspec.Raw = msgspec.Raw()
 
 
 class _StreamOptions(msgspec.Struct):
@@ -95,7 +95,7 @@ def read_metadata(fields: Mapping[str, msgspec.Raw]) -> dict[str, str]:
 
 def _check_messages(fields: Mapping[str, msgspec.Raw]) -> None:
     raw = fields.get("messages")
-    if raw is None or bytes(raw[:4]) == b"null":
+    if raw is None or _start(raw, 4) == b"null":
         raise BadRequest("messages is missing", param="messages")
     try:
         messages = _decode_messages(raw)
@@ -117,7 +117,7 @@ def _check_messages(fields: Mapping[str, msgspec.Raw]) -> None:
                 f"messages[{index}].role must be one of {', '.join(ROLES)}",
                 param=f"messages[{index}].role",
             )
-        first = b"" if message.content is None else bytes(message.content[:1])
+        first = _start(message.content, 1)
         if first not in (b"", b'"', b"[", b"n"):
             raise BadRequest(
                 f"messages[{index}].content must be text, a list of parts, or null",
@@ -154,3 +154,7 @@ def _field(
         return decode(fields.get(name, _NULL))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise BadRequest(f"{name} must be {what}", param=name) from None
+
+
+def _start(raw: msgspec.Raw, length: int) -> bytes:
+    return bytes(memoryview(raw)[:length])

@@ -53,17 +53,17 @@ _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_ID_SEED = 28  # OpenAI takes call ids of 40 characters at most
 
 
-def from_gemini(reply: Json, *, created: int, id: str) -> Json:
+def from_gemini(reply: Json, *, created: int, answer_id: str) -> Json:
     """The chat completion that says what this answer says; `created` in seconds since 1970.
 
-    `id` is used when the provider gave none. Raises UpstreamBroken for an object that is not an
-    answer.
+    `answer_id` is used when the provider gave none. Raises UpstreamBroken for an object that is
+    not an answer.
     """
     candidates = reply.get("candidates")
     blocked = _blocked(reply)
     if not isinstance(candidates, list) and not blocked and not _raw_usage(reply):
         raise UpstreamBroken("the provider's answer has no candidates")
-    answer_id = str(reply.get("responseId") or id)
+    answer_id = str(reply.get("responseId") or answer_id)
     choices = [
         _choice(candidate, place, answer_id)
         for place, candidate in enumerate(candidates or [])
@@ -148,11 +148,11 @@ class GeminiStream:
         "usage",
     )
 
-    def __init__(self, *, created: int, id: str = "") -> None:
+    def __init__(self, *, created: int, answer_id: str = "") -> None:
         self.usage: dict[str, Any] = {}
         self.error: dict[str, Any] | None = None
-        self._chunks = Chunks(created, id)
-        self._fallback_id = id
+        self._chunks = Chunks(created, answer_id)
+        self._fallback_id = answer_id
         self._begun: set[int] = set()
         self._ended: set[int] = set()
         self._called: dict[int, int] = {}

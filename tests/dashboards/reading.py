@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import promql_parser as promql
 import yaml
-from prometheus_client import CollectorRegistry
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
 from gateway.metrics import Metrics
 
@@ -23,6 +25,8 @@ COLLECTED = {f"jobgate_budget_{name}": BUDGET_LABELS for name in ("limit", "spen
 """Gauges that are read from the books at the moment of the scrape, not kept in Metrics."""
 OF_PROMETHEUS = frozenset({"instance", "le"})
 """Labels that Prometheus and its histograms add."""
+HISTOGRAM_ENDS = ("_bucket", "_sum", "_count")
+_PARTS = ("expr", "lhs", "rhs", "param", "vector_selector")
 
 
 def dashboard(name: str) -> dict[str, Any]:
@@ -38,7 +42,9 @@ def panels(name: str) -> list[dict[str, Any]]:
 
 def rules() -> list[dict[str, Any]]:
     """Every recording and alert rule."""
-    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    return [
+        rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+    ]
 
 
 def panel_expressions() -> dict[str, str]:
@@ -50,7 +56,9 @@ def panel_expressions() -> dict[str, str]:
     }
     for note in dashboard("operations")["annotations"]["list"]:
         found[note["name"]] = note["expr"]
-    return {place: re.sub(r"\$__(rate_interval|range|interval)", "5m", e) for place, e in found.items()}
+    return {
+        place: re.sub(r"\$__(rate_interval|range|interval)", "5m", e) for place, e in found.items()
+    }
 
 
 def rule_expressions() -> dict[str, str]:
@@ -58,40 +66,43 @@ def rule_expressions() -> dict[str, str]:
     return {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules()}
 
 
-def series(registry: CollectorRegistry | None = None) -> dict[str, frozenset[str]]:
-    """Name and labels of every series that /metrics can show, budgets included."""
+def series() -> dict[str, frozenset[str]]:
+    """Name and labels of every series that /metrics can show."""
     found = dict(COLLECTED)
     for metric in vars(Metrics()).values():
-        kind, name = getattr(metric, "_type", None), getattr(metric, "_name", "")
-        labels = frozenset(getattr(metric, "_labelnames", ()))
-        if kind == "counter":
-            found[f"{name}_total"] = labels
-        elif kind == "gauge":
-            found[name] = labels
-        elif kind == "histogram":
-            found |= {f"{name}{end}": labels for end in ("_bucket", "_sum", "_count")}
+        if isinstance(metric, Counter):
+            found[f"{metric._name}_total"] = labels_of(metric)
+        elif isinstance(metric, Gauge):
+            found[metric._name] = labels_of(metric)
+        elif isinstance(metric, Histogram):
+            for end in HISTOGRAM_ENDS:
+                found[f"{metric._name}{end}"] = labels_of(metric)
     return found
 
 
-def family(name: str) -> str:
-    """The metric that a series belongs to: a histogram has three."""
-    return re.sub(r"(?<=_seconds|batch_size)_(bucket|sum|count)$", "", name)
+def labels_of(metric: MetricWrapperBase) -> frozenset[str]:
+    """The labels that a metric was declared with; the library has no public name for them."""
+    return frozenset(metric._labelnames)
 
 
-def selectors(expression: str) -> list[promql.VectorSelector]:
-    """Every selector in an expression."""
-    found: list[promql.VectorSelector] = []
+def nodes(expression: str) -> Iterator[Any]:
+    """Every node of a parsed expression; raises ValueError when it cannot be parsed."""
+    waiting: list[Any] = [promql.parse(expression)]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        inner = (getattr(node, part, None) for part in _PARTS)
+        waiting += [part for part in inner if part is not None]
+        waiting += getattr(node, "args", None) or []
 
-    def walk(node: Any) -> None:
-        if isinstance(node, promql.VectorSelector):
-            found.append(node)
-            return
-        for part in ("expr", "lhs", "rhs", "param", "vector_selector", "vs"):
-            inner = getattr(node, part, None)
-            if inner is not None:
-                walk(inner)
-        for argument in getattr(node, "args", None) or ():
-            walk(argument)
 
-    walk(promql.parse(expression))
-    return found
+def names(expression: str) -> set[str]:
+    """Every series that an expression reads."""
+    return {str(node.name) for node in nodes(expression) if isinstance(node, promql.VectorSelector)}
+
+
+def summed_by(expression: str) -> frozenset[str]:
+    """The labels that an expression's outermost sum leaves."""
+    sums = (node for node in nodes(expression) if isinstance(node, promql.AggregateExpr))
+    modifier = next(sums).modifier
+    return frozenset(modifier.labels if modifier else ())

@@ -64,11 +64,11 @@ def loaded(text: str, environment: Mapping[str, str] | None = None) -> Routes:
 
 
 def problems(text: str, environment: Mapping[str, str] | None = None) -> list[str]:
-    """What is wrong with a text; empty when it loads."""
+    """What is wrong with a text; empty when it loads. An error without a problem is one too."""
     try:
         loaded(text, environment)
     except ConfigurationError as error:
-        return error.problems
+        return error.problems or ["an error that says nothing"]
     return []
 
 

@@ -313,6 +313,12 @@ def test_a_bomb_of_aliases_is_refused() -> None:
     assert any("more than 50,000 values; aliases count in full" in line for line in found)
 
 
+def test_a_thousand_mistakes_are_counted_rather_than_told() -> None:
+    found = problems(SMALL + "".join(f"extra{number}: 1\n" for number in range(1000)))
+    assert len(found) == 201
+    assert found[-1] == "routes.yaml: and 800 more problems"
+
+
 def test_an_alias_inside_of_itself_is_refused() -> None:
     found = problems(changed(("tags: [run]", "tags: &t [*t]")))
     assert "routes.yaml:23: jobs.extraction.tags[0]: an alias stands inside what it stands for" in (

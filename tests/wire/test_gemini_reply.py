@@ -53,7 +53,7 @@ def call(town: str, **more: Any) -> Json:
 
 
 def translated(given: Json) -> Json:
-    return from_gemini(given, created=7, id="chatcmpl-1")
+    return from_gemini(given, created=7, answer_id="chatcmpl-1")
 
 
 def test_a_whole_answer_is_a_completion() -> None:
@@ -183,7 +183,7 @@ def test_images_and_logprobs_come_through() -> None:
 
 
 def played(*pieces: Json) -> tuple[GeminiStream, list[Json]]:
-    stream = GeminiStream(created=7, id="chatcmpl-1")
+    stream = GeminiStream(created=7, answer_id="chatcmpl-1")
     chunks = [chunk for piece in pieces for chunk in stream.feed(piece)]
     assert all(chunk["id"] == "resp-1" and chunk["model"] == "gemini-x" for chunk in chunks)
     return stream, [chunk["choices"][0] for chunk in chunks]

@@ -52,7 +52,7 @@ def answer_of(row: Json) -> tuple[Json, list[Json]]:
         reply = msgspec.json.decode(body)
         if row["api"] == "messages":
             return from_anthropic(reply, created=1), []
-        return from_gemini(reply, created=1, id="chatcmpl-1"), []
+        return from_gemini(reply, created=1, answer_id="chatcmpl-1"), []
     return streamed(row, body)
 
 
@@ -64,7 +64,7 @@ def streamed(row: Json, body: bytes) -> tuple[Json, list[Json]]:
         for event in events_of(body):
             chunks += stream.feed(name_of(event), msgspec.json.decode(data_of(event) or b"{}"))
     else:
-        stream = GeminiStream(created=1, id="chatcmpl-1")
+        stream = GeminiStream(created=1, answer_id="chatcmpl-1")
         if row["framing"] == "json-array":
             pieces = msgspec.json.decode(body)
         else:

@@ -21,7 +21,7 @@ VIEWS = {
                ceiling_nanos, ceiling_tokens
         FROM holds""",
 }
-"""What dashboards read: times in seconds since 1970; dollars as floats only here, on the way out."""
+"""What dashboards read: times in seconds since 1970; floats only here, on the way out."""
 
 
 def upgrade() -> None:

@@ -1,0 +1,220 @@
+"""`jobgate report` and `jobgate audit`: what was spent, and whether the books balance."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from gateway.cli.options import (
+    DEFAULT_DATABASE,
+    DEFAULT_ORG,
+    DEFAULT_ROUTES,
+    AsJson,
+    DatabaseUrl,
+    Organisation,
+    RoutesFile,
+    err,
+    interactive,
+    open_books,
+    out,
+    read_routes,
+    told_plainly,
+)
+from gateway.clock import to_micros
+from gateway.errors import ConfigurationError
+from gateway.jobs.routes import Routes
+from gateway.ledger.audit import CHECKS, Finding
+from gateway.ledger.audit import audit as run_audit
+from gateway.ledger.queries import DIMENSIONS, Ledger, Range
+from gateway.metering.usage import CLASSES
+from gateway.money import format_dollars
+
+
+class Format(StrEnum):
+    """How a report is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+Day = Annotated[
+    str, typer.Option(help="A day (2026-11-01) or a moment, in the organisation's zone.")
+]
+
+
+def report(
+    *,
+    by: Annotated[str, typer.Option(help=f"Any of {', '.join(DIMENSIONS)}.")] = "job",
+    from_: Annotated[str, typer.Option("--from", help="First day; this month's when empty.")] = "",
+    to: Annotated[str, typer.Option("--to", help="Last day, itself included; today.")] = "",
+    output: Annotated[Format, typer.Option("--format")] = Format.TABLE,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    routes: RoutesFile = DEFAULT_ROUTES,
+    org: Organisation = DEFAULT_ORG,
+) -> None:
+    """What was spent, by any dimensions and period."""
+    with told_plainly():
+        zone = _zone(routes)
+        period = period_of(from_, to, zone)
+        names = [name.strip() for name in by.split(",") if name.strip()]
+        with open_books(database_url) as database:
+            try:
+                rows = Ledger(database, org).spend(names, period)
+            except ValueError as error:
+                raise ConfigurationError([f"--by: {error}"]) from None
+    if output is Format.JSON:
+        typer.echo(json.dumps([_exact(row) for row in rows]))
+    elif output is Format.CSV:
+        _print_csv(names, rows)
+    else:
+        _print_table(names, rows)
+
+
+def audit(
+    *,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    routes: RoutesFile = DEFAULT_ROUTES,
+    org: Organisation = DEFAULT_ORG,
+) -> None:
+    """Check every law of the books; exit status 1 when something is found."""
+    with told_plainly():
+        rules = read_routes(routes)[0] if routes.exists() else None
+        with (
+            open_books(database_url) as database,
+            Progress(
+                SpinnerColumn(),
+                TextColumn("{task.completed}/{task.total} {task.description}"),
+                console=err,
+                transient=True,
+                disable=not interactive(),
+            ) as progress,
+        ):
+            task = progress.add_task("starting", total=len(CHECKS))
+            findings, entries = run_audit(
+                database,
+                org,
+                confined=confined_jobs(rules),
+                on_prem=on_prem_targets(rules),
+                progress=lambda name: progress.update(task, description=name, advance=1),
+            )
+    _print_findings(findings, entries, as_json)
+    if findings:
+        raise typer.Exit(1)
+
+
+def confined_jobs(routes: Routes | None) -> frozenset[str]:
+    """Jobs that may use on-prem targets alone."""
+    jobs = routes.jobs.values() if routes else ()
+    return frozenset(job.name for job in jobs if job.residency == "on_prem")
+
+
+def on_prem_targets(routes: Routes | None) -> frozenset[str]:
+    """Targets that run in the house."""
+    jobs = routes.jobs.values() if routes else ()
+    return frozenset(
+        target.name
+        for job in jobs
+        for target in job.targets
+        if target.provider.residency == "on_prem"
+    )
+
+
+def period_of(first: str, last: str, zone: ZoneInfo) -> Range:
+    """From the first day's midnight to the midnight after the last, in a zone.
+
+    A text with a time is that moment. Raises ConfigurationError.
+    """
+    today = datetime.now(zone).date()
+    start = _moment(first, zone, after=False) if first else _midnight(today.replace(day=1), zone)
+    end = _moment(last, zone, after=True) if last else _midnight(today + timedelta(days=1), zone)
+    if start >= end:
+        raise ConfigurationError([f"--from {first} is not before --to {last}"])
+    return Range(start, end)
+
+
+def _moment(text: str, zone: ZoneInfo, *, after: bool) -> int:
+    try:
+        if len(text) <= len("2026-11-01"):
+            day = date.fromisoformat(text)
+            return _midnight(day + timedelta(days=1) if after else day, zone)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError([f"{text!r} is not a day such as 2026-11-01"]) from None
+    return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+
+
+def _midnight(day: date, zone: ZoneInfo) -> int:
+    return to_micros(datetime(day.year, day.month, day.day, tzinfo=zone))
+
+
+def _zone(routes: Path) -> ZoneInfo:
+    return read_routes(routes)[0].time_zone if routes.exists() else ZoneInfo("UTC")
+
+
+def _exact(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "amount_usd": format_dollars(row["amount_nanos"])}
+
+
+def _print_csv(names: list[str], rows: list[dict[str, Any]]) -> None:
+    columns = [*names, "entries", "request_count", *CLASSES, "tokens", "amount_nanos", "amount_usd"]
+    writer = csv.DictWriter(sys.stdout, columns, extrasaction="raise", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({n: _inert(v) for n, v in _exact(row).items()} for row in rows)
+
+
+def _inert(value: object) -> object:
+    """Text that a spreadsheet would take for a formula gets a quote in front."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return value
+
+
+def _print_table(names: list[str], rows: list[dict[str, Any]]) -> None:
+    table = Table(*names, show_footer=bool(rows))
+    for heading in ("requests", "input", "cached", "output", "USD"):
+        table.add_column(heading, justify="right")
+    totals = [0] * 5
+    for row in rows:
+        cached = row["cache_read"] + row["cache_read_audio"]
+        written = row["output"] + row["reasoning"] + row["audio_output"] + row["image_output"]
+        inputs = row["input"] + row["cache_write"] + row["cache_write_1h"]
+        inputs += row["audio_input"] + row["image_input"]
+        figures = [row["request_count"], inputs, cached, written, row["amount_nanos"]]
+        totals = [a + b for a, b in zip(totals, figures, strict=True)]
+        table.add_row(*(str(row[name]) or "-" for name in names), *_figures(figures))
+    if rows:
+        footer = ["all", *[""] * (len(names) - 1)] if names else []
+        for column, text in zip(table.columns, [*footer, *_figures(totals)], strict=True):
+            column.footer = text
+    out.print(table)
+    if not rows:
+        out.print("Nothing was spent in this period.")
+
+
+def _figures(values: list[int]) -> list[str]:
+    return [*(f"{value:,}" for value in values[:-1]), format_dollars(values[-1], 6)]
+
+
+def _print_findings(findings: list[Finding], entries: int, as_json: bool) -> None:
+    if as_json:
+        found = [asdict(finding) for finding in findings]
+        typer.echo(json.dumps({"findings": found, "entries": entries}))
+        return
+    for finding in findings:
+        line = f"law {finding.law}: {finding.subject}: {finding.message}"
+        out.print(line, style="red", markup=False, highlight=False)
+    state = f"{len(findings)} findings" if findings else "the books balance"
+    out.print(f"{entries:,} entries, {state}.", highlight=False)

@@ -1,0 +1,27 @@
+"""All commands, in one list."""
+
+from __future__ import annotations
+
+import typer
+
+from gateway.cli import books, demo, keys, routing, serving
+
+app = typer.Typer(
+    name="jobgate",
+    help="An OpenAI-compatible gateway that keeps exact books. Don't pick a model: pick a job.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(serving.serve)
+app.command()(demo.demo)
+app.command()(routing.check)
+app.command()(routing.explain)
+app.add_typer(keys.commands, name="keys")
+app.command()(books.report)
+app.command()(books.audit)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

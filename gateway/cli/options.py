@@ -1,0 +1,85 @@
+"""Options that several commands share, and how problems are told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gateway.errors import ConfigurationError
+from gateway.jobs.loading import load
+from gateway.jobs.routes import Routes
+from gateway.prices.book import PriceBook
+from gateway.settings import DEFAULT_DATABASE
+from gateway.store.database import Database, DatabaseConflict, DatabaseDown
+from gateway.store.schema import migrate
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+RoutesFile = Annotated[
+    Path, typer.Option("--routes", envvar="JOBGATE_ROUTES", help="The routing rules.")
+]
+DatabaseUrl = Annotated[
+    str,
+    typer.Option(
+        "--database-url",
+        envvar="JOBGATE_DATABASE_URL",
+        help="sqlite:///FILE, or postgresql://USER@HOST/NAME for several processes.",
+    ),
+]
+Host = Annotated[str, typer.Option(envvar="JOBGATE_HOST", help="The address to listen on.")]
+Port = Annotated[int, typer.Option(envvar="JOBGATE_PORT", help="The port to listen on.")]
+Organisation = Annotated[
+    str,
+    typer.Option(
+        "--org", envvar="JOBGATE_ORG", help="The organisation's key in the database.", hidden=True
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+DEFAULT_ROUTES = Path("routes.yaml")
+DEFAULT_ORG = "main"
+__all__ = ["DEFAULT_DATABASE", "DEFAULT_ORG", "DEFAULT_ROUTES"]
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Configuration and database problems as sentences and exit status 2, not as traces."""
+    try:
+        yield
+    except ConfigurationError as error:
+        for problem in error.problems:
+            err.print(problem, style="red", markup=False, highlight=False)
+        raise typer.Exit(2) from None
+    except (DatabaseDown, DatabaseConflict) as error:
+        err.print(f"the database: {error}", style="red", markup=False, highlight=False)
+        raise typer.Exit(2) from None
+
+
+def read_routes(path: Path) -> tuple[Routes, PriceBook]:
+    """The routing rules and the price book. Raises ConfigurationError."""
+    book = PriceBook.bundled()
+    return load(path, book=book, environment=os.environ), book
+
+
+@contextmanager
+def open_books(url: str) -> Iterator[Database]:
+    """The database with its tables up to date, closed at the end."""
+    database = Database(url)
+    try:
+        migrate(database)
+        yield database
+    finally:
+        database.close()
+
+
+def interactive() -> bool:
+    """Whether a person is looking at standard error."""
+    return sys.stderr.isatty()

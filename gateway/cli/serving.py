@@ -1,0 +1,107 @@
+"""`jobgate serve`: one gateway process until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from gateway.app import FirstKey, Gateway
+from gateway.cli.options import (
+    DEFAULT_DATABASE,
+    DEFAULT_ORG,
+    DEFAULT_ROUTES,
+    DatabaseUrl,
+    Host,
+    Organisation,
+    Port,
+    RoutesFile,
+    err,
+    read_routes,
+    told_plainly,
+)
+from gateway.settings import Settings
+
+_SWITCH_SECONDS = 0.0005
+"""How long one thread may keep the interpreter: the committer must not wait for the loop's 5 ms."""
+
+FullSync = Annotated[
+    bool,
+    typer.Option(
+        "--full-sync",
+        envvar="JOBGATE_FULL_SYNC",
+        help="SQLite waits for the disk at each commit: a power cut loses nothing either.",
+    ),
+]
+LogLevel = Annotated[str, typer.Option(envvar="JOBGATE_LOG_LEVEL", help="debug, info, warning.")]
+
+
+def serve(
+    *,
+    routes: RoutesFile = DEFAULT_ROUTES,
+    host: Host = "127.0.0.1",
+    port: Port = 4000,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    org: Organisation = DEFAULT_ORG,
+    full_sync: FullSync = False,
+    log_level: LogLevel = "info",
+) -> None:
+    """Serve the gateway until SIGTERM or Ctrl-C."""
+    settings = Settings(
+        routes=Path(routes),
+        database_url=database_url,
+        host=host,
+        port=port,
+        org=org,
+        full_sync=full_sync,
+    )
+    set_up_logging(log_level)
+    with told_plainly():
+        rules, book = read_routes(settings.routes)
+        for warning in rules.warnings:
+            err.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+        gateway = Gateway(settings, rules, book, environment=os.environ, announce=announce)
+        gateway.open_books()
+    logging.getLogger(__name__).info("serving %s on http://%s:%d", routes, host, port)
+    run(gateway)
+
+
+def run(gateway: Gateway) -> None:
+    """Run the server for a gateway whose books are open."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    uvicorn.run(
+        gateway.app,
+        host=gateway.settings.host,
+        port=gateway.settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        backlog=2048,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=gateway.settings.shutdown_seconds,
+    )
+
+
+def announce(first: FirstKey) -> None:
+    """Print the secret of the admin key, this once."""
+    typer.echo(f"admin key (shown once, keep it): {first.secret}")
+
+
+def set_up_logging(level: str) -> None:
+    """One line an event, to standard error; never a prompt, an answer or a key."""
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("uvicorn.access", "alembic", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

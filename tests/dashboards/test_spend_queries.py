@@ -1,0 +1,240 @@
+"""Every query of the spend dashboard, on a real PostgreSQL, as the reader that Grafana is.
+
+The books of these tests are written by the gateway's own writer, so the panels are compared with
+the ledger that they claim to show.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import insert
+
+from gateway.clock import MICROS, to_micros
+from gateway.ledger.entries import (
+    CHARGE,
+    COUNTED,
+    PRESUMED,
+    REPORTED,
+    Draft,
+    Ending,
+    Entry,
+    EntryWriter,
+)
+from gateway.store.database import Database
+from gateway.store.schema import migrate
+from gateway.store.tables import Balance, Hold
+from tests.dashboards.reading import REPOSITORY, dashboard, panels
+from tests.postgres import PostgresServer
+
+READER = REPOSITORY / "deploy" / "postgres" / "dashboards_reader.sql"
+NOW = datetime.now(UTC)
+"""The queries ask the database for the time, so the books have to be of today."""
+HOUR = NOW.replace(minute=0, second=0, microsecond=0)
+MONTH = HOUR.replace(day=1, hour=0)
+ENTRIES = (
+    # team, app, job, target, quality, requests, nanos, admitted at
+    ("brand", "studio", "strategic-narrative", "claude", REPORTED, 1, 1_500_000_001, HOUR),
+    ("brand", "studio", "extraction", "gpt", REPORTED, 2, 500_000_000, HOUR),
+    ("media", "planner", "extraction", "gpt", COUNTED, 1, 250_000_000, HOUR),
+    ("media", "planner", "extraction", "gpt", PRESUMED, 0, 750_000_000, HOUR),
+    (
+        "media",
+        "planner",
+        "extraction",
+        "gpt",
+        REPORTED,
+        1,
+        7_000_000_000,
+        MONTH - timedelta(days=40),
+    ),
+)
+IN_RANGE = sum(entry[6] for entry in ENTRIES[:4])
+PANELS = {
+    panel["title"]: [target["rawSql"] for target in panel["targets"]] for panel in panels("spend")
+}
+QUERIES = {
+    f"{title} {n}": sql for title, queries in PANELS.items() for n, sql in enumerate(queries)
+}
+
+
+def filled_in(sql: str, **chosen: str) -> str:
+    """The query as Grafana sends it, for the last 24 hours."""
+    values = {"org": "acme", "bucket": "day", "time_zone": "UTC"} | chosen
+    first, last = int((NOW - timedelta(days=1)).timestamp()), int(NOW.timestamp())
+    sql = re.sub(r"\$__unixEpochFilter\((\w+)\)", rf"\1 >= {first} AND \1 <= {last}", sql)
+    return re.sub(r"\$\{(\w+):sqlstring\}", lambda found: f"'{values[found[1]]}'", sql)
+
+
+@pytest.fixture(scope="module")
+def books(postgres_server: PostgresServer) -> Iterator[str]:
+    """Books with five entries, a budget and a hold; the address at which a reader finds them."""
+    with postgres_server.database() as url:
+        database = Database(url)
+        migrate(database)
+        with database.writing() as cursor:
+            EntryWriter("acme", "postgresql").write(cursor, map(entry, range(len(ENTRIES))))
+        with database.engine.begin() as connection:
+            connection.execute(insert(Balance), [balance(1, "usd"), balance(2, "tokens")])
+            connection.execute(insert(Hold), [hold()])
+        database.close()
+        grant(postgres_server, url)
+        yield postgres_server.url(url.rpartition("/")[2], user="dashboards")
+
+
+def entry(number: int) -> Entry:
+    """The entry of that number in ENTRIES."""
+    team, app, job, target, quality, requests, nanos, at = ENTRIES[number]
+    return Entry(
+        id=f"h{number}",
+        draft=Draft(
+            request_id=f"r{number}",
+            attempt=1,
+            key_id="k",
+            team=team,
+            app=app,
+            job=job,
+            target=target,
+            provider="p",
+            model="m",
+            stream=False,
+            tags={},
+            rates=None,
+        ),
+        ending=Ending(kind=CHARGE, outcome="ok", quality=quality, amount_nanos=nanos, tokens=10),
+        admitted_at=to_micros(at),
+        recorded_at=to_micros(at),
+        request_count=requests,
+        ceiling_nanos=nanos,
+        ceiling_tokens=10,
+        balances="1 2",
+    )
+
+
+def balance(number: int, unit: str) -> dict[str, Any]:
+    """A running budget of the organisation."""
+    return {
+        "org": "acme",
+        "id": number,
+        "budget": f"house-{unit}",
+        "subject": "",
+        "unit": unit,
+        "period": "month",
+        "hard": True,
+        "starts_at": to_micros(MONTH),
+        "ends_at": to_micros(MONTH + timedelta(days=32)),
+        "limit_value": 12_000_000_000,
+        "spent": IN_RANGE,
+        "held": 2_000_000_000,
+        "overrun": 0,
+    }
+
+
+def hold() -> dict[str, Any]:
+    """A request that is under way."""
+    return {
+        "org": "acme",
+        "id": "open",
+        "instance": "i",
+        "admitted_at": to_micros(NOW),
+        "lapses_at": to_micros(NOW) + 600 * MICROS,
+        "ceiling_nanos": 2_000_000_000,
+        "ceiling_tokens": 100,
+        "request_count": 1,
+        "balances": "1 2",
+        "draft": "{}",
+    }
+
+
+def grant(server: PostgresServer, url: str) -> None:
+    """Run the file that lets Grafana read, as deploy/compose.yaml does."""
+    command = [str(server.programs / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url]
+    environment = {"DASHBOARDS_PASSWORD": "it's only a test"}
+    subprocess.run([*command, "-f", str(READER)], check=True, env=environment)
+
+
+def ask(url: str, sql: str, **chosen: str) -> list[dict[str, Any]]:
+    """The rows of a query of the dashboard."""
+    with psycopg.connect(url, row_factory=psycopg.rows.dict_row) as connection:
+        return connection.execute(filled_in(sql, **chosen).encode()).fetchall()
+
+
+@pytest.mark.parametrize("sql", QUERIES.values(), ids=QUERIES)
+def test_every_query_runs_and_finds_something(books: str, sql: str) -> None:
+    assert ask(books, sql)
+
+
+@pytest.mark.parametrize("sql", QUERIES.values(), ids=QUERIES)
+def test_every_query_runs_on_empty_books(books: str, sql: str) -> None:
+    for row in ask(books, sql, org="nobody"):
+        assert not any(row.values())
+
+
+@pytest.mark.parametrize("bucket", dashboard("spend")["templating"]["list"][2]["query"].split(","))
+def test_every_step_can_be_chosen_in_any_time_zone(books: str, bucket: str) -> None:
+    rows = ask(books, PANELS["Spend by job"][0], bucket=bucket, time_zone="Europe/Berlin")
+    assert sum(row["amount"] for row in rows) == Decimal(IN_RANGE) / 10**9
+
+
+@pytest.mark.parametrize(
+    "panel",
+    [
+        *(f"Spend by {dimension}" for dimension in ("job", "team", "app", "target", "quality")),
+        "Spent in the chosen range",
+        "Everything, to the line",
+    ],
+)
+def test_every_panel_adds_up_to_the_ledger_to_the_nano(books: str, panel: str) -> None:
+    rows = ask(books, PANELS[panel][0])
+    assert sum(row["amount"] for row in rows) == Decimal(IN_RANGE) / 10**9
+
+
+def test_the_month_ends_where_its_entries_add_up_to(books: str) -> None:
+    spent = sum(nanos for *_, nanos, at in ENTRIES if at >= MONTH)
+    rows = ask(books, PANELS["This month against the month's budgets"][0])
+    assert rows[-1]["spent"] == Decimal(spent) / 10**9
+    assert ask(books, PANELS["Spent this month"][0]) == [{"amount": Decimal(spent) / 10**9}]
+
+
+def test_a_budget_is_shown_with_what_is_left_of_it(books: str) -> None:
+    [row] = ask(books, PANELS["Budgets in dollars"][0])
+    assert (row["budget"], row["at the limit"], row["limit"]) == ("house-usd", "refuse", 12)
+    assert row["left"] == 12 - Decimal(IN_RANGE) / 10**9 - 2
+    assert row["used"] == pytest.approx(Decimal(IN_RANGE) / 12_000_000_000)
+    assert 0 <= row["period"] < 1
+
+
+def test_the_share_that_nobody_reported_is_that_of_its_money(books: str) -> None:
+    [row] = ask(books, PANELS["Not as the provider reported it"][0])
+    assert row["share"] == pytest.approx(Decimal(1_000_000_000) / IN_RANGE)
+
+
+def test_a_thousand_requests_cost_a_thousand_times_the_mean(books: str) -> None:
+    rows = ask(books, PANELS["Cost per 1,000 requests by job"][0])
+    assert {row["metric"]: row["amount"] for row in rows} == {
+        "strategic-narrative": Decimal("1500.000001"),
+        "extraction": 500,
+    }
+
+
+def test_the_organisations_to_choose_from_are_those_in_the_books(books: str) -> None:
+    [choice] = [v for v in dashboard("spend")["templating"]["list"] if v["type"] == "query"]
+    assert ask(books, choice["query"]) == [{"org": "acme"}]
+
+
+@pytest.mark.parametrize("table", ["keys", "entries", "holds", "balances", "rollups"])
+def test_grafana_cannot_read_what_no_panel_needs(books: str, table: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        ask(books, f"SELECT * FROM {table}")
+
+
+def test_granting_twice_changes_nothing(books: str, postgres_server: PostgresServer) -> None:
+    grant(postgres_server, postgres_server.url(books.rpartition("/")[2]))
+    assert ask(books, PANELS["Set aside now"][0]) == [{"amount": 2}]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -147,8 +146,6 @@ class Gateway:
         await asyncio.to_thread(self._keys.refresh)
         self._committer.start(asyncio.get_running_loop())
         refreshing = asyncio.create_task(self._refresh_keys())
-        gc.collect()
-        gc.freeze()
         self._problems = []
         try:
             yield

@@ -33,7 +33,6 @@ from gateway.cli.options import (
 )
 from gateway.clock import to_micros
 from gateway.errors import ConfigurationError
-from gateway.jobs.routes import Routes
 from gateway.ledger.audit import CHECKS, Finding
 from gateway.ledger.audit import audit as run_audit
 from gateway.ledger.queries import DIMENSIONS, Ledger, Range
@@ -86,50 +85,29 @@ def audit(
     *,
     as_json: AsJson = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
-    routes: RoutesFile = DEFAULT_ROUTES,
     org: Organisation = DEFAULT_ORG,
 ) -> None:
     """Check every law of the books; exit status 1 when something is found."""
-    with told_plainly():
-        rules = read_routes(routes)[0] if routes.exists() else None
-        with (
-            open_books(database_url) as database,
-            Progress(
-                SpinnerColumn(),
-                TextColumn("{task.completed}/{task.total} {task.description}"),
-                console=err,
-                transient=True,
-                disable=not interactive(),
-            ) as progress,
-        ):
-            task = progress.add_task("starting", total=len(CHECKS))
-            findings, entries = run_audit(
-                database,
-                org,
-                confined=confined_jobs(rules),
-                on_prem=on_prem_targets(rules),
-                progress=lambda name: progress.update(task, description=name, advance=1),
-            )
+    with (
+        told_plainly(),
+        open_books(database_url) as database,
+        Progress(
+            SpinnerColumn(),
+            TextColumn("{task.completed}/{task.total} {task.description}"),
+            console=err,
+            transient=True,
+            disable=not interactive(),
+        ) as progress,
+    ):
+        task = progress.add_task("starting", total=len(CHECKS))
+        findings, entries = run_audit(
+            database,
+            org,
+            progress=lambda name: progress.update(task, description=name, advance=1),
+        )
     _print_findings(findings, entries, as_json)
     if findings:
         raise typer.Exit(1)
-
-
-def confined_jobs(routes: Routes | None) -> frozenset[str]:
-    """Jobs that may use on-prem targets alone."""
-    jobs = routes.jobs.values() if routes else ()
-    return frozenset(job.name for job in jobs if job.residency == "on_prem")
-
-
-def on_prem_targets(routes: Routes | None) -> frozenset[str]:
-    """Targets that run in the house."""
-    jobs = routes.jobs.values() if routes else ()
-    return frozenset(
-        target.name
-        for job in jobs
-        for target in job.targets
-        if target.provider.residency == "on_prem"
-    )
 
 
 def period_of(first: str, last: str, zone: ZoneInfo) -> Range:

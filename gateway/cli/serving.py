@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -74,6 +75,8 @@ def serve(
 def run(gateway: Gateway) -> None:
     """Run the server for a gateway whose books are open."""
     sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()  # what was made so far lives until the end; the collector need not look at it
     uvicorn.run(
         gateway.app,
         host=gateway.settings.host,

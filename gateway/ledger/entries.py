@@ -47,6 +47,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     job: str
     target: str
     provider: str
+    residency: str
+    confined: bool
     model: str
     stream: bool
     tags: dict[str, str]
@@ -104,6 +106,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             "job": draft.job,
             "target": draft.target,
             "provider": draft.provider,
+            "residency": draft.residency,
+            "confined": draft.confined,
             "model": draft.model,
             "model_served": ending.model_served,
             "upstream_id": ending.upstream_id,

@@ -202,6 +202,8 @@ class Pipeline:
             job=job.name,
             target=target.name,
             provider=target.provider.name,
+            residency=target.provider.residency,
+            confined=job.residency == "on_prem",
             model=target.model,
             stream=asked.chat.stream,
             tags=tags,

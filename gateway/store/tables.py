@@ -131,6 +131,10 @@ class EntryRow(SQLModel, table=True):
     job: str
     target: str
     provider: str
+    residency: str
+    """Where the provider is: cloud or on_prem."""
+    confined: bool
+    """Whether the job may use on-prem targets alone (law 11)."""
     model: str
     model_served: str
     upstream_id: str

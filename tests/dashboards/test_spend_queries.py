@@ -103,6 +103,8 @@ def entry(number: int) -> Entry:
             job=job,
             target=target,
             provider="p",
+            residency="cloud",
+            confined=False,
             model="m",
             stream=False,
             tags={},

@@ -23,7 +23,7 @@ from tests.postgres import PostgresServer
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RUNBOOK = (DEPLOY / "runbook.md").read_text()
 UNIT = (DEPLOY / "jobgate.service").read_text()
-COMMANDS = re.findall(r"`(?:docker compose [^`]* )?jobgate ([^`\n]+)`", RUNBOOK)
+COMMANDS = re.findall(r"`(?:docker compose [^`]* )?jobgate ([a-z][^`\n]*)`", RUNBOOK)
 
 
 def books(url: str) -> Database:

@@ -21,7 +21,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 cd "$work"
-apt-get download -q prometheus >&2
+# A fresh machine does not know its packages yet; to ask for their list needs root.
+apt-get download -q prometheus >&2 || { apt-get update -q >&2 && apt-get download -q prometheus >&2; }
 dpkg-deb --extract prometheus_*.deb extracted
 cd - >/dev/null
 mkdir -p "$directory"

@@ -74,6 +74,8 @@ def upgrade() -> None:
         sa.Column("job", sa.Text(), nullable=False),
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("residency", sa.Text(), nullable=False),
+        sa.Column("confined", sa.Boolean(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("model_served", sa.Text(), nullable=False),
         sa.Column("upstream_id", sa.Text(), nullable=False),

@@ -145,16 +145,16 @@ class Gateway:
         await asyncio.to_thread(self.open_books)
         await asyncio.to_thread(self._keys.refresh)
         self._committer.start(asyncio.get_running_loop())
-        refreshing = asyncio.create_task(self._refresh_keys())
+        stopping = asyncio.Event()
+        refreshing = asyncio.create_task(self._refresh_keys(stopping))
         self._problems = []
         try:
             yield
         finally:
             self._problems = ["stopping"]
             self._chat.closing = True
-            refreshing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await refreshing
+            stopping.set()
+            await refreshing
             await self._endings.drain()
             await asyncio.to_thread(self._committer.stop)
             for upstream in self._upstreams.values():
@@ -190,13 +190,14 @@ class Gateway:
             self.metrics.holds_lapsed.inc(len(lapsed))
             log.warning("%d holds of an earlier process lapsed at their ceilings", len(lapsed))
 
-    async def _refresh_keys(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
+    async def _refresh_keys(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
             try:
                 await asyncio.to_thread(self._keys.refresh)
             except DatabaseDown as error:
                 log.warning("the keys in memory stay as they are: %s", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), REFRESH_SECONDS)
 
 
 def make_upstream(provider: Provider) -> Upstream:

@@ -41,6 +41,7 @@ class RunningGateway:
     def __init__(self, gateway: Gateway, port: int, admin: list[FirstKey]) -> None:
         self.gateway = gateway
         self.url = f"http://127.0.0.1:{port}"
+        self.clients: list[openai.AsyncOpenAI] = []
         self._admin = admin
         self._registry = Registry(gateway.database, gateway.settings.org, gateway.clock)
         self.ledger = Ledger(gateway.database, gateway.settings.org)
@@ -59,7 +60,9 @@ class RunningGateway:
     def client(self, key: str | None = None, **more: Any) -> openai.AsyncOpenAI:
         """The real OpenAI client; it does not retry unless told to."""
         options = {"max_retries": 0, "timeout": 30.0, **more}
-        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key or self.key(), **options)
+        client = openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key or self.key(), **options)
+        self.clients.append(client)
+        return client
 
     def entries(self, request_id: str | None = None) -> list[dict[str, Any]]:
         """Entries of one request, or all of them, as rows of the ledger."""
@@ -134,6 +137,8 @@ async def running(
         await gateway._endings.drain()
         findings, open_holds = running_gateway.audit(), running_gateway.open_holds()
     finally:
+        for client in running_gateway.clients:
+            await client.close()
         server.should_exit = True
         await serving
     assert findings == []

@@ -9,24 +9,20 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib import import_module
 
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.callers.callers import ADMIN, REFRESH_SECONDS, KeyRing
 from gateway.callers.registry import NewKey, Registry
 from gateway.clock import MICROS, Clock, SystemClock
 from gateway.doors.admin import admin_router
-from gateway.doors.answers import as_gateway_error, error_body, error_headers
+from gateway.doors.answers import answer_in_one_shape
 from gateway.doors.catalogue import CatalogueDoor
 from gateway.doors.chat import ChatDoor
 from gateway.doors.entrance import Entrance
+from gateway.doors.front import Front
 from gateway.doors.operations import BudgetGauges, OperationsDoors
-from gateway.errors import BadRequest, GatewayError, NotFound
 from gateway.jobs.routes import Provider, Routes
 from gateway.ledger.queries import Ledger
 from gateway.metering.counting import TokenCounter
@@ -36,15 +32,18 @@ from gateway.pipeline.endings import Endings
 from gateway.pipeline.pipeline import Parts, Pipeline
 from gateway.prices.book import PriceBook
 from gateway.settings import Settings
+from gateway.store.checkpoints import Checkpoints
 from gateway.store.database import Database, DatabaseDown
 from gateway.store.ownership import Ownership
 from gateway.store.schema import migrate
 from gateway.treasury.committer import Committer
+from gateway.treasury.drivers import LoopDriver, ThreadDriver
 from gateway.treasury.groups import Group
 from gateway.treasury.periods import Calendar
 from gateway.treasury.treasury import Treasury
 from gateway.upstreams.breaker import Breaker
 from gateway.upstreams.credentials import Credentials
+from gateway.upstreams.litellm_loading import load_bridge
 from gateway.upstreams.openai_compatible import OpenAICompatible
 from gateway.upstreams.protocol import Upstream
 from gateway.upstreams.translated import Anthropic, Gemini
@@ -85,7 +84,9 @@ class Gateway:
         self._registry = Registry(self.database, settings.org, self.clock)
         self._ledger = Ledger(self.database, settings.org)
         self._group = Group(settings.org, self.database.engine_name, secrets.token_hex(8))
-        self._committer = Committer(self.database, self._group, self.clock, self.metrics)
+        driver = LoopDriver() if self._commits_on_the_loop else ThreadDriver()
+        self._committer = Committer(self.database, self._group, self.clock, self.metrics, driver)
+        self._checkpoints = Checkpoints(self.database)
         calendar = Calendar(routes.time_zone, routes.week_starts, routes.fiscal_year_starts)
         treasury = Treasury(self._committer, routes.budgets, calendar, self.clock)
         self._upstreams = {name: make_upstream(p) for name, p in routes.providers.items()}
@@ -103,6 +104,8 @@ class Gateway:
         entrance = Entrance(self._keys, self.metrics, settings.body_bytes_at_most)
         self._chat = ChatDoor(entrance, Pipeline(routes, parts), self.metrics)
         self.app = self._make_app(entrance)
+        self.asgi = Front(self.app, {("POST", "/v1/chat/completions"): self._chat})
+        """What the server runs."""
 
     def _breakers(self) -> dict[str, Breaker]:
         targets = {target.name for job in self.routes.jobs.values() for target in job.targets}
@@ -113,13 +116,16 @@ class Gateway:
         operations = OperationsDoors(
             self.metrics, self.clock, self._loaded_at, lambda: self.problems
         )
-        closed_sets = frozenset(b.name for b in self.routes.budgets if b.scope.kind != "tag")
+        closed_sets = frozenset(
+            b.name for b in self.routes.budgets if b.scope.kind not in ("tag", "key")
+        )
         self.metrics.registry.register(BudgetGauges(self._ledger, self.clock, closed_sets))
         self.metrics.configuration_loaded.set(self._loaded_at / MICROS)
         app = FastAPI(
             title="Jobgate",
             summary="Don't pick a model. Pick a job.",
             lifespan=self._lifespan,
+            redirect_slashes=False,
             routes=[
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/models", catalogue, methods=["GET"]),
@@ -127,11 +133,14 @@ class Gateway:
                 *operations.routes(),
             ],
         )
-        app.include_router(admin_router(self._keys, self._ledger))
-        app.add_exception_handler(GatewayError, _answer_error)
-        app.add_exception_handler(HTTPException, _answer_http_error)
-        app.add_exception_handler(Exception, _answer_error)
+        app.include_router(admin_router(entrance, self._ledger))
+        answer_in_one_shape(app)
         return app
+
+    @property
+    def _commits_on_the_loop(self) -> bool:
+        """On SQLite a commit that does not wait for the disk is quicker than a change of thread."""
+        return self.database.is_sqlite and not self.settings.full_sync
 
     @property
     def problems(self) -> list[str]:
@@ -144,7 +153,9 @@ class Gateway:
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(self.open_books)
         await asyncio.to_thread(self._keys.refresh)
-        self._committer.start(asyncio.get_running_loop())
+        self._committer.start()
+        if self.database.is_sqlite:
+            self._checkpoints.start()
         stopping = asyncio.Event()
         refreshing = asyncio.create_task(self._refresh_keys(stopping))
         self._problems = []
@@ -156,7 +167,8 @@ class Gateway:
             stopping.set()
             await refreshing
             await self._endings.drain()
-            await asyncio.to_thread(self._committer.stop)
+            await self._committer.stop()
+            await asyncio.to_thread(self._checkpoints.stop)
             for upstream in self._upstreams.values():
                 await upstream.aclose()
             if self._ownership is not None:
@@ -201,37 +213,11 @@ class Gateway:
 
 
 def make_upstream(provider: Provider) -> Upstream:
-    """The part that speaks a provider's wire format.
-
-    LiteLLM costs seconds and 180 MB to import, so its module is loaded here, and only when a
-    configured provider needs it: the one import that is not at the top of a file.
-    """
+    """The part that speaks a provider's wire format; LiteLLM is loaded when one needs it."""
     if provider.wire == "openai":
         return OpenAICompatible(provider)
     if provider.wire == "anthropic":
         return Anthropic(provider)
     if provider.wire == "gemini":
         return Gemini(provider)
-    bridge: Upstream = import_module("gateway.upstreams.litellm_bridge").LiteLLM(provider)
-    return bridge
-
-
-def _answer_error(_request: Request, error: Exception) -> Response:
-    told = as_gateway_error(error)
-    headers = {name.decode(): value.decode() for name, value in error_headers(told)}
-    return Response(error_body(told), told.status, headers, "application/json")
-
-
-def _answer_http_error(request: Request, error: Exception) -> Response:
-    """Starlette's own refusals (no such path, wrong method) in OpenAI's shape."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
-    path = request.scope["path"]
-    if error.status_code == 405:
-        told: GatewayError = BadRequest(f"{request.method} is not a method of {path}")
-        told.status = 405
-    elif error.status_code == 404:
-        told = NotFound(f"there is nothing at {path}; the API is under /v1")
-    else:
-        told = BadRequest(str(error.detail))
-        told.status = error.status_code
-    return _answer_error(request, told)
+    return load_bridge(provider)

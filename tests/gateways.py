@@ -114,7 +114,7 @@ async def running(
     )
     server = uvicorn.Server(
         uvicorn.Config(
-            gateway.app,
+            gateway.asgi,
             host="127.0.0.1",
             port=0,
             lifespan="on",

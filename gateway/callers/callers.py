@@ -109,8 +109,12 @@ class KeyRing:
             raise NotAuthenticated(
                 "no key was given: send it as the header 'Authorization: Bearer jg_...'"
             )
-        scheme, _, secret = authorization.partition(" ")
-        secret = secret.strip() if scheme.lower() == "bearer" else authorization.strip()
+        scheme, _, secret = authorization.strip().partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not secret:
+            raise NotAuthenticated(
+                "the header Authorization has another scheme; write 'Bearer jg_...'"
+            )
         digest = hash_secret(secret)
         caller = self._by_hash.get(digest)
         if caller is None or not hmac.compare_digest(caller.key_hash, digest):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 _FREE_FAILURES = 5
 _FIRST_SECONDS = 0.1
@@ -19,25 +20,24 @@ _REMEMBERED = 10_000
 class Throttle:
     """Remembers failures by address."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._seconds = seconds
 
     def delay(self, address: str) -> float:
         """Seconds that this address has to wait before its key is looked at."""
         if not self._failures:
             return 0.0
         count, at = self._failures.get(address, (0, 0.0))
-        if count <= _FREE_FAILURES:
-            return 0.0
-        if time.monotonic() - at > _FORGIVEN_AFTER:
-            del self._failures[address]
+        if count <= _FREE_FAILURES or self._seconds() - at > _FORGIVEN_AFTER:
             return 0.0
         return float(min(_MOST_SECONDS, _FIRST_SECONDS * 2 ** min(20, count - _FREE_FAILURES - 1)))
 
     def failed(self, address: str) -> None:
         """A key from this address was not good."""
-        count, _ = self._failures.pop(address, (0, 0.0))
-        self._failures[address] = (count + 1, time.monotonic())
+        now = self._seconds()
+        count, at = self._failures.pop(address, (0, now))
+        self._failures[address] = (1 if now - at > _FORGIVEN_AFTER else count + 1, now)
         if len(self._failures) > _REMEMBERED:
             self._failures.popitem(last=False)
 

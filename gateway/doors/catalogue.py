@@ -9,7 +9,9 @@ from gateway.doors.answers import JSON, as_gateway_error, send_error, send_whole
 from gateway.doors.entrance import Entrance, read_headers
 from gateway.errors import UnknownJob
 from gateway.jobs.routes import Routes
+from gateway.pipeline.asked import Trace, new_request_id
 
+_NAME_SHOWN = 64
 _encode = msgspec.json.Encoder().encode
 
 
@@ -20,6 +22,7 @@ class CatalogueDoor:
         self._entrance, self._routes, self._loaded_at = entrance, routes, loaded_at
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = Trace(new_request_id()).headers(with_cost=False)
         try:
             caller = await self._entrance.caller(scope, read_headers(scope))
             names = self._routes.names_for(caller.jobs)
@@ -32,12 +35,16 @@ class CatalogueDoor:
             elif wanted in names:
                 body = self._row(wanted)
             else:
-                listed = ", ".join(names) or "none"
-                raise UnknownJob(f"there is no job {wanted!r} for this key; jobs: {listed}")
+                raise UnknownJob(
+                    f"there is no job {wanted[:_NAME_SHOWN]!a} for this key;"
+                    f" jobs: {', '.join(names) or 'none'}",
+                    param="model",
+                    details={"jobs": list(names)},
+                )
         except Exception as error:
-            await send_error(send, as_gateway_error(error))
+            await send_error(send, as_gateway_error(error), headers)
             return
-        await send_whole(send, 200, _encode(body), [JSON])
+        await send_whole(send, 200, _encode(body), [JSON, *headers])
 
     def _row(self, name: str) -> dict[str, object]:
         job = self._routes.named[name]

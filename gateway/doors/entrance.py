@@ -6,18 +6,17 @@ Plain ASGI, because on this way every microsecond is paid by every request.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
+import msgspec
 from starlette.types import Receive, Scope
 
 from gateway.callers.callers import REFRESH_SECONDS, Caller, KeyRing, UnknownKey
 from gateway.callers.throttle import Throttle
-from gateway.errors import BadRequest, NotAuthenticated, TooLarge
+from gateway.errors import BadRequest, CallerLeft, NotAuthenticated, TooLarge
 from gateway.metrics import Metrics
 
 
-@dataclass(frozen=True, slots=True)
-class Knock:
+class Knock(msgspec.Struct, frozen=True):
     """The headers that we look at, as text."""
 
     authorization: str | None
@@ -65,20 +64,18 @@ class Entrance:
             raise BadRequest("compressed bodies are not taken; send the body as it is")
         if knock.length is not None and knock.length > self._most:
             raise self._too_large()
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            return body
-        parts, size = [body], len(body)
-        while message.get("more_body", False):
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise BadRequest("the caller left before the body was complete")
+                raise CallerLeft("the caller left before the body was complete")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > self._most:
                 raise self._too_large()
-        return b"".join(parts)
+            more = message.get("more_body", False)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the body is larger than {self._most:,} bytes")
@@ -96,7 +93,15 @@ def read_headers(scope: Scope) -> Knock:
         elif name == b"content-encoding":
             encoded = value.strip().lower() not in (b"", b"identity")
         elif name == b"x-jobgate-job":
-            job = value.decode("latin-1").strip() or None
+            job = _text(value).strip() or None
         elif name == b"x-jobgate-tags":
-            tags = value.decode("latin-1")
+            tags = _text(value)
     return Knock(authorization, job, tags, encoded, length)
+
+
+def _text(value: bytes) -> str:
+    """Clients send UTF-8; what is not is read as the HTTP standard reads headers."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -24,7 +24,8 @@ _BUDGET_LABELS = ["budget", "subject", "unit", "period"]
 class BudgetGauges(Collector):
     """What each budget of now has as its limit, spent and held, read from the books.
 
-    Budgets over tags are left out: their values are the caller's, and no label may be.
+    Budgets over tags and keys are left out: a tag's values are the caller's, a key is nobody
+    else's business, and neither is a closed set.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock, open_budgets: frozenset[str]) -> None:

@@ -45,8 +45,7 @@ class _Thinking(msgspec.Struct):
 _thinking = msgspec.json.Decoder(_Thinking)
 
 
-@dataclass(frozen=True, slots=True)
-class Effective:
+class Effective(msgspec.Struct, frozen=True):
     """What to send instead of what was asked.
 
     `set` has raw JSON for each field to set, `remove` the fields to leave out. `output_limit` is

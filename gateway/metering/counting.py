@@ -30,7 +30,7 @@ _OLDER_ENCODINGS = (
 """Models, by how their names begin, first match; all others use the default."""
 
 IMAGE_TOKENS_AT_MOST = 6_000
-"""Tokens of one image given by address: above what the large providers document for one image
+"""Tokens of one image: above what the large providers document for one image
 (OpenAI 1,445 to 5,000 by model and detail, Anthropic about 4,800, Gemini 258 a tile)."""
 OVERHEAD_PER_REQUEST = 64
 """Tokens that a provider's chat template adds to a request, generously."""
@@ -56,9 +56,9 @@ def encoding_for(model: str) -> str:
     return DEFAULT_ENCODING
 
 
-def cheap_bound(body_bytes: int, images_by_address: int) -> int:
-    """Input tokens that a request of so many bytes cannot exceed, images by address included."""
-    return body_bytes + images_by_address * IMAGE_TOKENS_AT_MOST + OVERHEAD_PER_REQUEST
+def cheap_bound(body_bytes: int, images: int) -> int:
+    """Input tokens that a request of so many bytes and images cannot exceed."""
+    return body_bytes + images * IMAGE_TOKENS_AT_MOST + OVERHEAD_PER_REQUEST
 
 
 @lru_cache(maxsize=4)

@@ -17,6 +17,9 @@ _TEXT_FIELDS = (
     "refusal",
     "reasoning",
     "reasoning_content",
+    "thinking",
+    "audio",
+    "transcript",
     "tool_calls",
     "function",
     "function_call",
@@ -51,12 +54,22 @@ def read_prompt(messages: bytes, tools: Sequence[bytes]) -> Prompt:
 
 
 def text_of_choices(lists: Sequence[bytes]) -> str:
-    """All text in lists of choices, whole or in chunks; tool calls and reasoning included."""
+    """All text in lists of choices, whole or in chunks; tool calls and reasoning included.
+
+    Never raises, because it is asked for when a hold has to end: what cannot be decoded counts
+    as text as it stands.
+    """
     found: list[str] = []
     for raw in lists:
-        for choice in msgspec.json.decode(raw or b"[]") or ():
+        try:
+            choices = msgspec.json.decode(raw or b"[]")
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            choices = [raw.decode("utf-8", "replace")]
+        for choice in choices if isinstance(choices, list) else [choices]:
+            said = choice
             if isinstance(choice, dict):
-                found.extend(_texts(choice.get("delta") or choice.get("message") or choice))
+                said = choice.get("delta") or choice.get("message") or choice
+            found.extend(_texts(said))
     return "".join(found)
 
 
@@ -69,8 +82,13 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
     elif isinstance(value, dict):
         for name in _TEXT_FIELDS:
-            if name in value:
+            if name in value and not (name == "reasoning_content" and _said_twice(value)):
                 yield from _texts(value[name])
+
+
+def _said_twice(message: dict[str, Any]) -> bool:
+    """Some servers send the same thoughts under both of the names that are in use for them."""
+    return bool(message.get("reasoning") == message["reasoning_content"])
 
 
 def _images(message: Any) -> Iterator[Any]:

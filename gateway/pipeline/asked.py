@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import msgspec
 
 from gateway.callers.callers import Caller
 from gateway.errors import BadRequest
@@ -14,10 +17,11 @@ from gateway.wire.chat_body import ChatBody
 
 _TAGS_AT_MOST = 16
 _TAG_VALUE_LENGTH = 128
+_SHOWN = 64
+"""Characters of a tag that is refused which are repeated to the caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """One chat request whose key is good."""
 
     caller: Caller
@@ -53,12 +57,17 @@ class Trace:
         if with_cost:
             found.append((b"x-jobgate-cost-usd", usd(self.cost_nanos)))
         if self.changed:
-            text = "; ".join(self.changed).encode("ascii", "replace")
-            found.append((b"x-jobgate-changed", text[:_HEADER_LENGTH]))
+            found.append((b"x-jobgate-changed", _line("; ".join(self.changed))))
         return found
 
 
 _HEADER_LENGTH = 2000
+
+
+def _line(text: str) -> bytes:
+    """Text that is safe as a header: names in it are the caller's, who may write anything."""
+    shown = text[:_HEADER_LENGTH]
+    return "".join(c if c.isprintable() else "?" for c in shown).encode("ascii", "replace")
 
 
 def usd(nanos: int) -> bytes:
@@ -67,9 +76,12 @@ def usd(nanos: int) -> bytes:
     return sign + b"%d.%09d" % divmod(abs(nanos), 1_000_000_000)
 
 
+_generator = random.Random(secrets.randbits(128))  # noqa: S311 - ids have to differ, not to be secret
+
+
 def new_request_id() -> str:
     """An id that sorts by time: microseconds, then 40 random bits."""
-    return f"req_{time.time_ns() // 1000:014x}{secrets.token_hex(5)}"
+    return f"req_{time.time_ns() // 1000:014x}{_generator.getrandbits(40):010x}"
 
 
 def parse_tags(header: str | None) -> dict[str, str]:
@@ -82,7 +94,8 @@ def parse_tags(header: str | None) -> dict[str, str]:
         name, value = name.strip(), value.strip()
         if not equals or not name or not value:
             raise BadRequest(
-                f"X-Jobgate-Tags: {part.strip()!r} is not name=value", param="X-Jobgate-Tags"
+                f"X-Jobgate-Tags: {part.strip()[:_SHOWN]!r} is not name=value",
+                param="X-Jobgate-Tags",
             )
         tags[name] = value
     return tags
@@ -98,7 +111,8 @@ def accepted_tags(asked: Asked, job: Job, metadata: Mapping[str, str]) -> dict[s
         if name not in job.tags:
             accepted = ", ".join(sorted(job.tags)) or "none"
             raise BadRequest(
-                f"job {job.name!r} does not accept the tag {name!r}; it accepts: {accepted}",
+                f"job {job.name!r} does not accept the tag {name[:_SHOWN]!r};"
+                f" it accepts: {accepted}",
                 param="X-Jobgate-Tags",
             )
     found = {name: value for name, value in metadata.items() if name in job.tags}
@@ -110,6 +124,6 @@ def accepted_tags(asked: Asked, job: Job, metadata: Mapping[str, str]) -> dict[s
             raise BadRequest(
                 f"tag {name!r}: its value is empty, over {_TAG_VALUE_LENGTH} characters, or not"
                 " printable",
-                param=f"metadata.{name}",
+                param="X-Jobgate-Tags" if name in asked.tags else f"metadata.{name}",
             )
     return found

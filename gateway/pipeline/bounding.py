@@ -8,7 +8,6 @@ than a few kilobytes of counting: longer texts are counted in a thread.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import msgspec
 
@@ -37,16 +36,14 @@ _EXACT_MARGIN = (21, 20)
 _KNOWN_ENCODINGS = frozenset({"openai", "azure"})
 
 
-@dataclass(frozen=True, slots=True)
-class Ceiling:
+class Ceiling(msgspec.Struct, frozen=True):
     """What an attempt cannot exceed, and the input tokens it was worked out from."""
 
     amounts: Amounts
     input_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bounding:
+class Bounding(msgspec.Struct, frozen=True):
     """Works out ceilings for one attempt at one target."""
 
     chat: ChatBody
@@ -59,7 +56,7 @@ class Bounding:
     def cheap(self) -> Ceiling:
         """The ceiling by the size of the request alone."""
         size = self.chat.size + self.system_bytes
-        return self._ceiling(cheap_bound(size, self.chat.images_by_address))
+        return self._ceiling(cheap_bound(size, self.chat.images))
 
     async def exact(self, counter: TokenCounter) -> Ceiling:
         """The ceiling by a count of tokens; never above the cheap one."""

@@ -93,10 +93,15 @@ def failed(hold: Hold, failure: UpstreamFailed, outcome: str) -> Ending:
     """
     if not failure.may_have_cost:
         return Ending(outcome=outcome, quality=REPORTED, reason=failure.message[:500])
+    return presumed(hold, outcome, failure.message[:500])
+
+
+def presumed(hold: Hold, outcome: str, reason: str) -> Ending:
+    """The ending of an attempt of which nobody can know what it cost: its ceiling."""
     return Ending(
         outcome=outcome,
         quality=PRESUMED,
         amount_nanos=hold.ceiling_nanos,
         tokens=hold.ceiling_tokens,
-        reason=failure.message[:500],
+        reason=reason,
     )

@@ -25,7 +25,7 @@ from gateway.metering.prompts import text_of_choices
 from gateway.metrics import Metrics
 from gateway.pipeline.asked import Asked, Trace
 from gateway.pipeline.bounding import count_input, count_text
-from gateway.pipeline.costing import Costing, failed
+from gateway.pipeline.costing import Costing, failed, presumed
 from gateway.treasury.holds import Hold
 from gateway.treasury.treasury import Treasury
 from gateway.upstreams.protocol import Meter, PlainReply, Prepared, StreamReply
@@ -83,9 +83,19 @@ class Endings:
             await self._uncancelled(work)
 
     def abandoned(self, attempt: Attempt) -> None:
-        """The caller left while nothing had come, and the job says to stop."""
+        """Nobody waits any more and nothing had come: the caller left and the job says to stop,
+        or this process is about to end.
+
+        A stream that has not begun may have cost its prompt. A plain answer may have been made
+        in full without a word, so its ceiling is presumed.
+        """
         trace = Trace(attempt.hold.draft.request_id)
-        work = self._count_and_settle(attempt, Meter(), "", trace, "caller_left")
+        outcome = "caller_left" if attempt.job.on_disconnect == "cancel" else "shutting_down"
+        if attempt.asked.chat.stream:
+            work = self._count_and_settle(attempt, Meter(), "", trace, outcome)
+        else:
+            reason = "nobody waited for the answer any more"
+            work = self._settle(attempt, trace, presumed(attempt.hold, outcome, reason))
         self._in_background(work)
 
     async def drain(self) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import msgspec
 
 from gateway.errors import (
+    BadRequest,
     BudgetBusy,
     BudgetExhausted,
     CallerLeft,
@@ -40,8 +42,10 @@ from gateway.treasury.budgets import Payer
 from gateway.treasury.holds import Hold
 from gateway.treasury.treasury import Request, Treasury
 from gateway.upstreams.breaker import Breaker
-from gateway.upstreams.protocol import Call, PlainReply, Upstream
+from gateway.upstreams.protocol import Call, PlainReply, Prepared, Upstream
 from gateway.wire.chat_body import read_metadata
+
+T = TypeVar("T")
 
 _LAPSE_MARGIN_SECONDS = 60.0
 _BACKOFF_SECONDS = 0.2
@@ -77,7 +81,8 @@ class Pipeline:
         """The answer, or a stream that has begun and has to be closed.
 
         Raises GatewayError: then nothing is held any more. `trace` tells how far it came. A
-        caller who leaves before an answer has begun stops it only if the job says `cancel`.
+        caller who leaves while the request waits for money stops it; one who leaves after the
+        provider was asked stops it only if the job says `cancel`.
         """
         job = self._pick(asked)
         trace.job = job.name
@@ -88,26 +93,18 @@ class Pipeline:
             )
         tags = accepted_tags(asked, job, read_metadata(asked.chat.fields))
         if job.on_disconnect == "drain":
-            return await self._answer(asked, job, tags, trace)
-        work = asyncio.ensure_future(self._answer(asked, job, tags, trace))
-        presence.when_gone(work.cancel)
-        try:
-            return await work
-        except asyncio.CancelledError:
-            work.cancel()
-            if presence.gone:
-                raise CallerLeft("the caller left before the answer came") from None
-            raise
+            return await self._answer(asked, job, tags, trace, presence)
+        return await _while_present(presence, self._answer(asked, job, tags, trace, presence))
 
     async def _answer(
-        self, asked: Asked, job: Job, tags: dict[str, str], trace: Trace
+        self, asked: Asked, job: Job, tags: dict[str, str], trace: Trace, presence: Presence
     ) -> PlainReply | MeteredStream:
         """Try the targets in order, each as often as the job says."""
         failure: GatewayError | None = None
         for target in job.targets:
             for retry in range(1 + job.retries):
                 try:
-                    attempt = await self._open(asked, job, target, tags, trace)
+                    attempt = await self._open(asked, job, target, tags, trace, presence)
                 except _Passed as passed:
                     failure = failure or passed.error
                     break
@@ -136,7 +133,13 @@ class Pipeline:
     # ---- bound and admit
 
     async def _open(
-        self, asked: Asked, job: Job, target: Target, tags: dict[str, str], trace: Trace
+        self,
+        asked: Asked,
+        job: Job,
+        target: Target,
+        tags: dict[str, str],
+        trace: Trace,
+        presence: Presence,
     ) -> Attempt:
         """Fix the parameters, work out the ceiling and hold it.
 
@@ -161,7 +164,7 @@ class Pipeline:
             stream=asked.chat.stream,
             caller_wants_usage=asked.chat.wants_usage,
         )
-        prepared = self._parts.upstreams[target.provider.name].prepare(call)
+        prepared = self._prepare(call)
         changes = (
             *((target.note,) if target.note else ()),
             *effective.changes,
@@ -171,11 +174,18 @@ class Pipeline:
             ),
         )
         draft = self._draft(asked, job, target, tags, trace, changes)
-        hold = await self._admit(asked, job, target, effective, draft)
+        hold = await self._admit(asked, job, target, effective, draft, presence)
         trace.attempts = draft.attempt
         trace.target = target.name
         trace.changed = list(changes)
         return Attempt(asked, job, target, effective, hold, prepared)
+
+    def _prepare(self, call: Call) -> Prepared:
+        """The call in the provider's format. Raises BadRequest for what cannot be said in it."""
+        try:
+            return self._parts.upstreams[call.target.provider.name].prepare(call)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise BadRequest(f"the body cannot be translated: {error}") from None
 
     def _credential(self, target: Target) -> str | None:
         try:
@@ -212,7 +222,13 @@ class Pipeline:
         )
 
     async def _admit(
-        self, asked: Asked, job: Job, target: Target, effective: Effective, draft: Draft
+        self,
+        asked: Asked,
+        job: Job,
+        target: Target,
+        effective: Effective,
+        draft: Draft,
+        presence: Presence,
     ) -> Hold:
         """Hold the ceiling: the cheap one, or when that is too much the counted one."""
         bounding = Bounding(
@@ -231,7 +247,8 @@ class Pipeline:
         ceiling = await bounding.exact(self._parts.counter)
         if bounding.too_large(ceiling):
             raise bounding.refuse_size(ceiling)
-        return await self._hold(asked, job, target, draft, ceiling, wait=job.wait_for_room)
+        wait = self._hold(asked, job, target, draft, ceiling, wait=job.wait_for_room)
+        return await _while_present(presence, wait)
 
     async def _hold(
         self, asked: Asked, job: Job, target: Target, draft: Draft, ceiling: Ceiling, *, wait: float
@@ -289,6 +306,19 @@ class _Passed(Exception):
     def __init__(self, error: GatewayError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+async def _while_present(presence: Presence, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work as long as the caller is there; raises CallerLeft when they leave first."""
+    task = asyncio.ensure_future(work)
+    presence.when_gone(task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        task.cancel()
+        if presence.gone:
+            raise CallerLeft("the caller left before the answer came") from None
+        raise
 
 
 def _worth_another_try(error: UpstreamFailed) -> bool:

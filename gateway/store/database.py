@@ -23,12 +23,18 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from gateway.errors import ConfigurationError
 
+_LOG_PAGES = 16_000
+"""Pages of SQLite's log at which a commit copies it after all (64 MB): `checkpoints` is first."""
 BUSY_SECONDS = 5
 """How long a statement waits for another writer before the database counts as down."""
 
 
 class DatabaseDown(Exception):
     """The database cannot be reached, is full, locked or read-only."""
+
+
+class DatabaseBusy(DatabaseDown):
+    """Another writer has the database just now."""
 
 
 class DatabaseConflict(Exception):
@@ -54,9 +60,20 @@ class Database:
         """The SQLite file, or None for PostgreSQL."""
         return Path(self.url.database or "") if self.is_sqlite else None
 
-    def session(self) -> Session:
-        """A connection of one's own, for one thread."""
-        return Session(self.engine)
+    def session(self, *, patient: bool = True) -> Session:
+        """A connection of one's own, for one thread.
+
+        One that is not patient meets DatabaseBusy where others wait for another writer.
+        """
+        return Session(self.engine, patient=patient)
+
+    def checkpoint(self, how: str) -> None:
+        """Copy SQLite's log into its file, PASSIVE or TRUNCATE. Raises DatabaseDown."""
+        session = Session(self.engine)
+        try:
+            session.run(f"PRAGMA wal_checkpoint({how})")
+        finally:
+            session.close()
 
     @contextmanager
     def writing(self) -> Iterator[Cursor]:
@@ -111,6 +128,7 @@ class Database:
             "temp_store=MEMORY",
             "cache_size=-65536",
             "mmap_size=268435456",
+            f"wal_autocheckpoint={_LOG_PAGES}",
         ):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -147,8 +165,8 @@ class Cursor:
 class Session:
     """One connection that comes back by itself after the database was away."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, *, patient: bool = True) -> None:
+        self._engine, self._patient = engine, patient
         self._sqlite = engine.dialect.name == "sqlite"
         self._connection: Any = None
 
@@ -166,6 +184,16 @@ class Session:
             self._abandon()
             raise
 
+    def run(self, text: str) -> None:
+        """Run something outside of any transaction. Raises DatabaseDown."""
+        try:
+            if self._connection is None:
+                self._connection = self._engine.raw_connection()
+            self._connection.cursor().execute(text)
+        except (sqlite3.Error, psycopg.Error, DBAPIError) as error:
+            self._abandon()
+            raise _mapped(error) from error
+
     def close(self) -> None:
         """Give the connection back to the pool."""
         if self._connection is not None:
@@ -175,6 +203,9 @@ class Session:
     def _begin(self, write: bool) -> Any:
         if self._connection is None:
             self._connection = self._engine.raw_connection()
+            if self._sqlite:
+                wait = BUSY_SECONDS * 1000 if self._patient else 0
+                self._connection.cursor().execute(f"PRAGMA busy_timeout={wait}")
         cursor = self._connection.cursor()
         if self._sqlite:
             cursor.execute("BEGIN IMMEDIATE" if write else "BEGIN")
@@ -229,4 +260,7 @@ def _mapped(error: Exception) -> Exception:
         return DatabaseConflict(str(original).strip())
     if isinstance(original, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
         return DatabaseConflict(str(original).strip())
+    code = getattr(original, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return DatabaseBusy(str(original))
     return DatabaseDown(str(original).strip() or type(original).__name__)

@@ -9,15 +9,15 @@ count, and they can only put a request under more budgets, never under fewer (la
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.jobs.routes import Budget
 from gateway.treasury.decisions import Line
 from gateway.treasury.periods import Calendar
 
 
-@dataclass(frozen=True, slots=True)
-class Payer:
+class Payer(msgspec.Struct, frozen=True):
     """Whom a request is charged to: all that a budget's scope can ask for."""
 
     team: str
@@ -27,8 +27,7 @@ class Payer:
     tags: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Amounts:
+class Amounts(msgspec.Struct, frozen=True):
     """The most that a request can use, in each unit of a budget."""
 
     nanos: int

@@ -1,4 +1,4 @@
-"""The one thread that moves money: it drains a queue and commits in groups.
+"""What moves money: a queue that is drained and committed in groups.
 
 Everything that arrives while a commit is under way goes into the next one, so the cost of a
 request falls as the load rises. One group is one transaction: lock the balances concerned in a
@@ -7,14 +7,13 @@ then wake those who wait for it.
 
 When the database is away, admissions are refused at once and endings are kept and tried again
 until it is back: nothing that happened is lost while the process lives, and what it could not
-write is there as a hold.
+write is there as a hold. When and where turns run is the driver's affair (`drivers`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -25,8 +24,9 @@ from gateway.errors import Unavailable
 from gateway.ledger.entries import RELEASE, REPORTED, Ending, Entry
 from gateway.metering.usage import CLASSES
 from gateway.metrics import Metrics
-from gateway.store.database import Database, DatabaseConflict, DatabaseDown
+from gateway.store.database import Database, DatabaseBusy, DatabaseConflict, DatabaseDown
 from gateway.treasury.decisions import Shortage
+from gateway.treasury.drivers import Driver
 from gateway.treasury.groups import Admission, Closing, Group, Result
 from gateway.treasury.holds import Hold
 
@@ -35,98 +35,99 @@ log = logging.getLogger(__name__)
 WAITING_AT_MOST = 10_000
 """Admissions that may wait for room at once; one more is told that the budget is busy."""
 TOGETHER_AT_MOST = 256
-"""Admissions and endings in one commit."""
+"""Admissions, and endings, in one commit."""
+SETTLE_PATIENCE = 15.0
+"""Seconds that an answer waits for its entry; after that the caller is told, the ending stays."""
 _POLL_SECONDS = 0.05
 """How often waiting admissions look again: other processes may have freed money."""
 _SWEEP_SECONDS = 1.0
 _RETRY_SECONDS = 0.25
+_BUSY_RETRY_SECONDS = 0.003
+_BUSY_AT_MOST_SECONDS = 5.0
+"""How long another writer may keep the database before it counts as down."""
 
+ABANDONED = Ending(
+    kind=RELEASE,
+    outcome="caller_left",
+    quality=REPORTED,
+    reason="the caller left before the provider was asked",
+)
 
 _Answer = tuple[asyncio.Future[Any], object]
 """Who is told what after a commit."""
 
 
 class Committer:
-    """Owns the thread, its queue and its connection. Start it once, stop it once."""
+    """The queue of one process, and the connection that it is written on."""
 
-    def __init__(self, database: Database, group: Group, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, database: Database, group: Group, clock: Clock, metrics: Metrics, driver: Driver
+    ) -> None:
         self._group, self._clock, self._metrics = group, clock, metrics
-        self._session = database.session()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._arrived = threading.Condition()
+        self._session = database.session(patient=not driver.on_the_loop)
+        self._driver = driver
         self._admissions: deque[Admission] = deque()
         self._closings: deque[Closing] = deque()
         self._waiting: list[Admission] = []
         self._stopping = False
-        self._down_until = 0.0
-        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self._down = False
+        self._retry_at = 0.0
+        self._busy_since = 0.0
+        self._sweep_at = 0.0
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to commit; answers are delivered on this loop."""
-        self._loop = loop
-        self._thread.start()
+    def start(self) -> None:
+        """Begin to commit; answers are delivered on the running loop."""
+        self._driver.start(self.turn)
 
-    def stop(self) -> None:
-        """Commit what has arrived, then end the thread. Blocks until it has ended."""
-        with self._arrived:
-            self._stopping = True
-            self._arrived.notify()
-        self._thread.join()
+    async def stop(self) -> None:
+        """Commit what has arrived, as far as the database lets us; then end."""
+        self._stopping = True
+        await self._driver.stop()
         self._session.close()
 
     @property
     def healthy(self) -> bool:
-        """Whether the last commit went through."""
-        return self._down_until == 0.0
+        """Whether the books could be written when it was last tried."""
+        return not self._down
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to commit, or nothing can be."""
+        return self._down or not (self._closings or self._admissions)
 
     def admit(self, admission: Admission) -> None:
         """Queue an admission; called on the loop."""
-        if self._down_until > time.monotonic() or self._stopping:
+        if self._down or self._stopping:
             _tell(admission.future, _books_are_down())
             return
-        with self._arrived:
-            self._admissions.append(admission)
-            self._arrived.notify()
+        self._admissions.append(admission)
+        self._driver.wake()
 
     def close(self, closing: Closing) -> None:
         """Queue an ending; called on the loop."""
-        with self._arrived:
-            self._closings.append(closing)
-            self._arrived.notify()
+        self._closings.append(closing)
+        self._driver.wake()
 
-    # ---- the thread
-
-    def _run(self) -> None:
-        next_sweep = 0.0
-        while True:
-            admissions, closings, stopping = self._take()
-            if admissions or closings or self._waiting:
-                self._commit(admissions, closings)
-            now = time.monotonic()
-            if now >= next_sweep and not self._down_until:
-                next_sweep = now + _SWEEP_SECONDS
-                self._sweep()
-            if stopping and not self._closings:
-                self._refuse([*self._waiting, *self._admissions])
-                return
-            if self._down_until:
-                if stopping:
-                    return  # the holds are in the books; they lapse at their ceilings
-                time.sleep(_RETRY_SECONDS)
-
-    def _take(self) -> tuple[list[Admission], list[Closing], bool]:
-        with self._arrived:
-            if not (self._admissions or self._closings or self._stopping):
-                self._arrived.wait(_POLL_SECONDS if self._waiting else _SWEEP_SECONDS)
-            closings = [
-                self._closings.popleft() for _ in range(min(len(self._closings), TOGETHER_AT_MOST))
-            ]
-            admissions = [
-                self._admissions.popleft()
-                for _ in range(min(len(self._admissions), TOGETHER_AT_MOST))
-            ]
-            self._metrics.queue.set(len(self._admissions) + len(self._closings))
-            return admissions, closings, self._stopping
+    def turn(self) -> float:
+        """Commit what has arrived; returns in how many seconds to look again unless woken."""
+        now = time.monotonic()
+        if now < self._retry_at:
+            return self._retry_at - now
+        admissions, closings = _some(self._admissions), _some(self._closings)
+        if admissions or closings or self._waiting:
+            self._commit(admissions, closings)
+        if now >= self._sweep_at and self._retry_at <= now:
+            self._sweep_at = now + _SWEEP_SECONDS
+            self._sweep()
+        self._metrics.queue.set(len(self._admissions) + len(self._closings))
+        if self._stopping and self.idle:
+            self._refuse([*self._waiting, *_some(self._admissions)])
+            self._waiting = []
+        if self._retry_at > now:
+            return self._retry_at - now
+        if self._admissions or self._closings:
+            return 0.0
+        return _POLL_SECONDS if self._waiting else _SWEEP_SECONDS
 
     def _commit(self, admissions: list[Admission], closings: list[Closing]) -> None:
         candidates = [a for a in (*self._waiting, *admissions) if not a.future.cancelled()]
@@ -134,15 +135,20 @@ class Committer:
         try:
             with self._session.transaction() as cursor:
                 result = self._group.run(cursor, candidates, closings, self._clock.now())
+        except DatabaseBusy as busy:
+            self._group.forget()
+            self._try_again(busy, admissions, closings)
+            return
         except DatabaseConflict as conflict:
             self._group.forget()
             self._one_by_one(admissions, closings, conflict)
             return
         except DatabaseDown as error:
             self._group.forget()
-            self._went_down(error, admissions, closings)
+            self._closings.extendleft(reversed(closings))
+            self._went_down(error, admissions)
             return
-        self._down_until = 0.0
+        self._came_back()
         self._metrics.commit.observe(time.perf_counter() - began)
         self._metrics.batch.observe(len(admissions) + len(closings))
         self._after_commit(closings, result)
@@ -170,6 +176,21 @@ class Committer:
         self._metrics.holds_open.inc(result.opened - len(closings))
         self._deliver(answers)
 
+    # ---- when the database does not take it
+
+    def _try_again(
+        self, busy: DatabaseBusy, admissions: list[Admission], closings: list[Closing]
+    ) -> None:
+        """Another writer has the database: keep everything, in order, and ask again at once."""
+        now = time.monotonic()
+        self._busy_since = self._busy_since or now
+        self._closings.extendleft(reversed(closings))
+        if now - self._busy_since > _BUSY_AT_MOST_SECONDS:
+            self._went_down(busy, admissions)
+        else:
+            self._admissions.extendleft(reversed(admissions))
+            self._retry_at = now + _BUSY_RETRY_SECONDS
+
     def _one_by_one(
         self, admissions: list[Admission], closings: list[Closing], conflict: DatabaseConflict
     ) -> None:
@@ -183,36 +204,46 @@ class Committer:
         log.error("the database refused one operation: %s", conflict)
         self._metrics.commit_failures.inc()
         self._refuse(admissions)
-        for closing in closings:
-            if closing.future is not None:
-                self._deliver([(closing.future, _books_are_down())])
+        self._deliver([(c.future, _books_are_down()) for c in closings if c.future is not None])
 
-    def _went_down(
-        self, error: DatabaseDown, admissions: list[Admission], closings: list[Closing]
-    ) -> None:
-        if not self._down_until:
+    def _went_down(self, error: DatabaseDown, admissions: Sequence[Admission]) -> None:
+        """Refuse what wants money, keep what has ended, look again in a moment."""
+        if not self._down:
             log.error("the books are out of reach, admissions are refused: %s", error)
+        self._down = True
         self._metrics.commit_failures.inc()
-        self._down_until = time.monotonic() + 2 * _RETRY_SECONDS
-        with self._arrived:
-            self._closings.extendleft(reversed(closings))
-            late = list(self._admissions)
-            self._admissions.clear()
+        now = time.monotonic()
+        self._retry_at = now + _RETRY_SECONDS
+        late = [self._admissions.popleft() for _ in range(len(self._admissions))]
         self._refuse([*self._waiting, *admissions, *late])
         self._waiting = []
+        for closing in self._closings:
+            if closing.future is not None and now - closing.queued_at > SETTLE_PATIENCE:
+                self._deliver([(closing.future, _books_are_down())])
+                closing.future = None
+
+    def _came_back(self) -> None:
+        if self._down:
+            log.warning("the books can be written again")
+        self._down, self._retry_at, self._busy_since = False, 0.0, 0.0
 
     def _sweep(self) -> None:
-        """Let holds lapse whose time is over; their owners are gone or far too late."""
+        """Let holds lapse whose time is over. It also finds out whether the books are there."""
         try:
             with self._session.transaction() as cursor:
                 entries = self._group.lapse(cursor, self._clock.now())
-        except (DatabaseDown, DatabaseConflict) as error:
-            log.warning("the sweep for lapsed holds has to be tried again: %s", error)
+        except (DatabaseBusy, DatabaseConflict):
+            return  # the next sweep is soon enough
+        except DatabaseDown as error:
+            self._went_down(error, ())
             return
+        self._came_back()
         for entry in entries:
             self._count(entry)
             self._metrics.holds_lapsed.inc()
             log.warning("hold %s lapsed at its ceiling of %d nanos", entry.id, entry.ceiling_nanos)
+
+    # ---- telling
 
     def _count(self, entry: Entry) -> None:
         draft, ending, metrics = entry.draft, entry.ending, self._metrics
@@ -231,12 +262,8 @@ class Committer:
         self._deliver([(a.future, _books_are_down()) for a in admissions])
 
     def _deliver(self, answers: list[_Answer]) -> None:
-        if not answers or self._loop is None:
-            return
-        try:
-            self._loop.call_soon_threadsafe(self._tell_all, answers)
-        except RuntimeError:  # the loop has been closed: nobody is left to be told
-            log.debug("nobody waits for %d answers", len(answers))
+        if answers:
+            self._driver.on_loop(lambda: self._tell_all(answers))
 
     def _tell_all(self, answers: list[_Answer]) -> None:
         for future, answer in answers:
@@ -246,12 +273,8 @@ class Committer:
                 _tell(future, answer)
 
 
-ABANDONED = Ending(
-    kind=RELEASE,
-    outcome="caller_left",
-    quality=REPORTED,
-    reason="the caller left before the provider was asked",
-)
+def _some(queue: deque[Any]) -> list[Any]:
+    return [queue.popleft() for _ in range(min(len(queue), TOGETHER_AT_MOST))]
 
 
 def _tell(future: asyncio.Future[Any], answer: object) -> None:

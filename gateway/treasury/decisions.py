@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from gateway.jobs.routes import Budget
 
 
@@ -31,8 +33,7 @@ class State:
     changed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """What one request wants of one balance."""
 
     budget: Budget

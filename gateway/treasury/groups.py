@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +64,7 @@ class Closing:
     ending: Ending
     future: asyncio.Future[Any] | None = None
     """Becomes the Entry, or an exception; None when nobody waits."""
+    queued_at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)

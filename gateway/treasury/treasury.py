@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.clock import MICROS, Clock, to_datetime
-from gateway.errors import BudgetBusy, BudgetExhausted, GatewayError, RateLimited, Unavailable
+from gateway.errors import BudgetBusy, BudgetExhausted, GatewayError, RateLimited
 from gateway.jobs.routes import Budget
 from gateway.ledger.entries import Draft, Ending, Entry
 from gateway.money import for_people
@@ -24,12 +25,8 @@ from gateway.treasury.groups import Admission, Closing
 from gateway.treasury.holds import Hold
 from gateway.treasury.periods import SHORT_PERIODS, Calendar
 
-SETTLE_PATIENCE = 15.0
-"""Seconds that an answer waits for its entry; after that the caller is told, the ending stays."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt that needs money: who pays, the ceiling, and how long it may take."""
 
     hold_id: str
@@ -88,19 +85,14 @@ class Treasury:
                 self._committer.close(Closing(answer, ABANDONED))
 
     async def settle(self, hold: Hold, ending: Ending) -> Entry:
-        """End the hold and write its entry; shielded from cancellation.
+        """End the hold and write its entry; queued at once, so no cancellation can undo it.
 
         Raises Unavailable when the books cannot be written in time: the ending is kept and
         written later, or the hold lapses.
         """
         future: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         self._committer.close(Closing(hold, ending, future))
-        try:
-            return await asyncio.wait_for(asyncio.shield(future), SETTLE_PATIENCE)
-        except TimeoutError:
-            raise Unavailable(
-                "the answer could not be booked: the books are out of reach", retry_after=5.0
-            ) from None
+        return await future
 
 
 def refusal(shortage: Shortage, now: int, waited: float) -> GatewayError:

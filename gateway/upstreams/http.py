@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 import aiohttp
+import msgspec
+from yarl import URL
 
 from gateway.errors import (
     UpstreamBroken,
@@ -27,26 +29,25 @@ from gateway.errors import (
 )
 from gateway.jobs.routes import Provider, Target
 from gateway.upstreams.protocol import Meter
-from gateway.wire.errors import provider_message
+from gateway.wire.errors import error_status, provider_message
 from gateway.wire.sse import EventSplitter
 
 log = logging.getLogger(__name__)
 
 ANSWER_BYTES_AT_MOST = 64 * 1024 * 1024
-KEPT_FOR_COUNTING = 32 * 1024 * 1024
-"""Bytes of a stream's choices that are kept, to be counted if no usage comes."""
-_ERROR_BYTES_AT_MOST = 64 * 1024
+ERROR_BYTES_AT_MOST = 64 * 1024
 _IDLE_CONNECTION_SECONDS = 15
 _CONNECTIONS = 2048
 _LAST_BYTES_SECONDS = 0.05
+_READ_ON_SECONDS = 10.0
+_RETRY_DELAY = re.compile(rb'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(msgspec.Struct, frozen=True):
     """What is sent where."""
 
-    url: str
+    url: str | URL
     headers: Mapping[str, str]
     body: bytes
 
@@ -58,7 +59,14 @@ class Events(Protocol):
     complete: bool
 
     def event(self, event: bytes) -> bytes | None:
-        """What of a raw event goes to the caller. Raises UpstreamBroken."""
+        """What of a raw event goes to the caller.
+
+        Raises Nonsense when it cannot be read, UpstreamBroken when it says that all is over.
+        """
+        ...
+
+    def whole(self, body: bytes) -> bytes:
+        """An answer that came in one piece, as raw events. Raises UpstreamFailed."""
         ...
 
     def end(self) -> None:
@@ -74,6 +82,10 @@ class Events(Protocol):
         ...
 
 
+class Nonsense(UpstreamBroken):
+    """An event that cannot be read; the stream may go on after it."""
+
+
 class EventStream:
     """A stream of one provider, on its way; see protocol.StreamReply for what it promises."""
 
@@ -84,6 +96,7 @@ class EventStream:
         self._pool, self._target, self._response = pool, target, response
         self._events, self._splitter = events, EventSplitter()
         self._first = b""
+        self._failure: UpstreamFailed | None = None
         self._closed = False
         self._began = time.monotonic()
 
@@ -93,22 +106,31 @@ class EventStream:
         return self._events.complete
 
     async def open(self, seconds: float) -> None:
-        """Wait for the first bytes. Raises UpstreamFailed when none come in time."""
+        """Wait for the first bytes. Raises UpstreamFailed when none come in time, or at all: the
+        caller has heard nothing yet, so this is an error like any other, and may be tried
+        elsewhere. So is a JSON body in place of a stream, if it is an error."""
         self._first = await self._next(seconds, "the first byte of a stream")
+        if not self._first:
+            raise broken(self._target, "ended the stream before it began")
+        if self._first.lstrip()[:1] in (b"{", b"["):  # no event begins like this
+            self._first = self._events.whole(await self._rest(self._first))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        timeouts = self._target.timeouts
         chunk, self._first = self._first, b""
         while chunk:
             if passed := self._pass_on(self._cut(chunk)):
                 yield passed
+            if self._failure is not None:
+                await self._read_on()
+                raise self._failure
             if self.complete:
                 return
-            left = timeouts.total - (time.monotonic() - self._began)
-            chunk = await self._next(min(timeouts.idle, max(0.001, left)), "the next part")
+            chunk = await self._next(self._patience(), "the next part")
         rest = self._splitter.rest
         if rest.strip() and (passed := self._pass_on([rest + b"\n\n"])):
             yield passed
+        if self._failure is not None:
+            raise self._failure
         self._events.end()
 
     def usage_event(self) -> bytes | None:
@@ -143,6 +165,14 @@ class EventStream:
         async with self._pool.guarded(self._target, seconds, what):
             return await self._response.content.readany()
 
+    async def _rest(self, first: bytes) -> bytes:
+        body = bytearray(first)
+        while chunk := await self._next(self._patience(), "the rest of an answer"):
+            body += chunk
+            if len(body) > ANSWER_BYTES_AT_MOST:
+                raise broken(self._target, f"answered more than {ANSWER_BYTES_AT_MOST} bytes")
+        return bytes(body)
+
     def _cut(self, chunk: bytes) -> list[bytes]:
         try:
             return self._splitter.feed(chunk)
@@ -150,8 +180,36 @@ class EventStream:
             raise broken(self._target, str(error)) from None
 
     def _pass_on(self, events: list[bytes]) -> bytes:
-        passed = [kept for event in events if (kept := self._events.event(event))]
+        """What of these events goes to the caller: all that came before the first failure."""
+        passed = []
+        for event in events:
+            try:
+                kept = self._events.event(event)
+            except UpstreamFailed as error:
+                self._failure = self._failure or error
+                continue
+            if kept and self._failure is None:
+                passed.append(kept)
+            if self.complete:
+                break  # what follows the end counts for nothing, however the bytes were cut
         return passed[0] if len(passed) == 1 else b"".join(passed)
+
+    async def _read_on(self) -> None:
+        """After nonsense the provider may still write, and bill: its usage is worth a wait."""
+        try:
+            async with asyncio.timeout(_READ_ON_SECONDS):
+                while isinstance(self._failure, Nonsense) and not self.complete:
+                    if not (chunk := await self._next(self._patience(), "the usage")):
+                        self._events.end()
+                    self._pass_on(self._cut(chunk))
+        except (TimeoutError, UpstreamFailed) as error:
+            log.debug("%s told no usage after nonsense: %s", self._target.name, error)
+
+    def _patience(self) -> float:
+        """Seconds to wait for the next part."""
+        timeouts = self._target.timeouts
+        left = timeouts.total - (time.monotonic() - self._began)
+        return min(timeouts.idle, max(0.001, left))
 
 
 class Pool:
@@ -166,8 +224,9 @@ class Pool:
 
     async def whole(self, target: Target, exchange: Exchange) -> bytes:
         """Send, and read the whole answer. Raises UpstreamFailed."""
-        response = await self._post(target, exchange, target.timeouts.total)
-        return await self._read(target, response)
+        began, total = time.monotonic(), target.timeouts.total
+        response = await self._post(target, exchange, total)
+        return await self._read(target, response, total - (time.monotonic() - began))
 
     async def stream(self, target: Target, exchange: Exchange, events: Events) -> EventStream:
         """Send, and return the answer when its first bytes have come. Raises UpstreamFailed."""
@@ -182,29 +241,36 @@ class Pool:
             raise
         return stream
 
+    async def begin(self, method: str, exchange: Exchange) -> aiohttp.ClientResponse:
+        """Send and wait for a status line, whatever it says; to be called inside `guarded`."""
+        session = self._session or self._open()
+        return await session.request(
+            method,
+            exchange.url,
+            data=exchange.body,
+            headers=exchange.headers,
+            allow_redirects=False,
+            timeout=self._timeout,
+        )
+
     async def _post(
         self, target: Target, exchange: Exchange, seconds: float
     ) -> aiohttp.ClientResponse:
         """Send and wait for a good status line; the caller lets go of the response."""
-        session = self._session or self._open()
         async with self.guarded(target, seconds, "the first byte of an answer"):
-            response = await session.post(
-                exchange.url,
-                data=exchange.body,
-                headers=exchange.headers,
-                allow_redirects=False,
-                timeout=self._timeout,
-            )
+            response = await self.begin("POST", exchange)
             if response.status == 200:
                 return response
             try:
-                message = await response.content.read(_ERROR_BYTES_AT_MOST)
+                message = await response.content.read(ERROR_BYTES_AT_MOST)
             finally:
                 response.close()
         raise failure(target, response.status, message, response.headers.get("retry-after"))
 
-    async def _read(self, target: Target, response: aiohttp.ClientResponse) -> bytes:
-        async with self.guarded(target, target.timeouts.total, "an answer"):
+    async def _read(
+        self, target: Target, response: aiohttp.ClientResponse, seconds: float
+    ) -> bytes:
+        async with self.guarded(target, max(0.001, seconds), "the rest of an answer"):
             try:
                 body = bytearray()
                 async for chunk in response.content.iter_any():
@@ -216,8 +282,10 @@ class Pool:
                 response.release()
 
     @asynccontextmanager
-    async def guarded(self, target: Target, seconds: float, what: str) -> AsyncIterator[None]:
-        """Bound the time of what is inside, and make foreign errors ours."""
+    async def guarded(
+        self, target: Target, seconds: float | None, what: str
+    ) -> AsyncIterator[None]:
+        """Bound the time of what is inside (None: somebody else does), make foreign errors ours."""
         name = target.name
         try:
             async with asyncio.timeout(seconds):
@@ -268,11 +336,26 @@ def failure(
         return UpstreamRefused(text, status=400 if status == 422 else status, target=name)
     if status in (429, 503, 529):
         return UpstreamBusy(
-            text, target=name, provider_status=status, retry_after=_seconds(retry_after)
+            text, target=name, provider_status=status, retry_after=_wait(retry_after, body)
         )
     if status in (408, 504):
         return UpstreamTimedOut(text, target=name, provider_status=status)
     return UpstreamBroken(text, target=name, provider_status=status)
+
+
+def failure_inside(target: Target, body: bytes) -> UpstreamFailed:
+    """The error for a body that tells of one although its status is good: nothing was made."""
+    status = error_status(body)
+    if status is not None:
+        return failure(target, status, body)
+    text = f"{target.name} answered with an error: {provider_message(body)}"
+    return UpstreamBroken(text, target=target.name)
+
+
+def nonsense(target: Target, data: bytes) -> Nonsense:
+    """The error for an event that cannot be read."""
+    what = f"{target.name} sent an event that is not JSON: {data[:80]!r}"
+    return Nonsense(what, target=target.name, may_have_cost=True)
 
 
 def broken(target: Target, what: str) -> UpstreamBroken:
@@ -280,7 +363,10 @@ def broken(target: Target, what: str) -> UpstreamBroken:
     return UpstreamBroken(f"{target.name} {what}", target=target.name, may_have_cost=True)
 
 
-def _seconds(header: str | None) -> float | None:
+def _wait(header: str | None, body: bytes) -> float | None:
+    """Seconds after which to come back: from the header, or Gemini's place for it in the body."""
+    if header is None and (found := _RETRY_DELAY.search(body)):
+        header = found[1].decode()
     try:
         return max(0.0, float(header)) if header else None
     except ValueError:

@@ -1,12 +1,15 @@
 """Providers that speak OpenAI's chat format: passed through, not translated.
 
 The caller's fields go out as they came, beside the few that the job decides; answers come back
-byte for byte. Of a stream every event is looked at just enough to know that it is one, to find
-usage and errors, and to take out usage that the caller did not ask for.
+byte for byte, but for Mistral's content in parts, which OpenAI's clients cannot read. Of a stream
+every event is looked at just enough to know that it is one, to find usage and errors, and to take
+out usage that the caller did not ask for. Fields that are not what OpenAI has there are as good
+as missing: an answer is not lost because a number stands where a name should.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,11 +17,19 @@ import msgspec
 
 from gateway.errors import UpstreamBroken
 from gateway.jobs.routes import Provider, Target
-from gateway.metering.prompts import text_of_choices
 from gateway.metering.reading import openai_chat, stated_cost
-from gateway.upstreams.http import KEPT_FOR_COUNTING, EventStream, Exchange, Pool, broken
+from gateway.upstreams.delivered import Delivered
+from gateway.upstreams.http import (
+    EventStream,
+    Exchange,
+    Pool,
+    broken,
+    failure_inside,
+    nonsense,
+)
 from gateway.upstreams.protocol import Call, Meter, PlainReply, Prepared
 from gateway.wire.errors import provider_message
+from gateway.wire.mistral_reply import in_parts, without_parts
 from gateway.wire.sse import data_of
 
 _WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
@@ -26,18 +37,39 @@ _WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
 
 _ABSENT = msgspec.Raw()
 _NOTHING = (b"", b"null")
+_NO_CHOICES = (b"", b"null", b"[]")
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 
 
 class _Answer(msgspec.Struct):
     """The fields that we read of a chat completion or of a chunk of one."""
 
-    id: str | None = None
-    model: str | None = None
+    id: Any = None
+    model: Any = None
     choices: msgspec.Raw = _ABSENT
-    usage: dict[str, Any] | None = None
-    service_tier: str | None = None
+    usage: Any = None
+    service_tier: Any = None
     error: msgspec.Raw = _ABSENT
-    x_groq: dict[str, Any] | None = None
+    x_groq: Any = None
+    object: msgspec.Raw = _ABSENT
+
+    @property
+    def tells_failure(self) -> bool:
+        """Whether it is an error: in OpenAI's shape, or in Mistral's, which has no `error`."""
+        return bytes(self.error) not in _NOTHING or bytes(self.object) == b'"error"'
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no choices at all."""
+        return bytes(self.choices) in _NO_CHOICES
+
+    @property
+    def told_usage(self) -> dict[str, Any] | None:
+        """The usage object, wherever it stands."""
+        usage = self.usage
+        if usage is None and isinstance(self.x_groq, dict):
+            usage = self.x_groq.get("usage")
+        return usage if isinstance(usage, dict) else None
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
@@ -91,33 +123,38 @@ def _plain(target: Target, body: bytes) -> PlainReply:
             target=target.name,
             may_have_cost=True,
         ) from None
+    if answer.is_empty and answer.tells_failure:
+        raise failure_inside(target, body)
     if bytes(answer.choices) in _NOTHING:
-        raise UpstreamBroken(
-            f"{target.name} answered without choices: {provider_message(body)}",
-            target=target.name,
-            may_have_cost=bytes(answer.error) in _NOTHING,
-        )
+        raise broken(target, f"answered without choices: {provider_message(body)}")
     meter = Meter()
-    _read(answer, meter)
+    _read(answer, meter, target.provider.flavour)
+    if _in_parts(target, body):
+        fields = _decode_fields(body)
+        fields["choices"] = msgspec.Raw(without_parts(bytes(fields["choices"])))
+        body = _encode(fields)
     return PlainReply(body, meter)
 
 
-def _read(answer: _Answer, meter: Meter) -> bool:
+def _in_parts(target: Target, data: bytes) -> bool:
+    return target.provider.flavour == "mistral" and in_parts(data)
+
+
+def _read(answer: _Answer, meter: Meter, flavour: str) -> bool:
     """Note what an answer or a chunk tells; True when it told usage."""
-    if answer.id:
+    if isinstance(answer.id, str) and answer.id:
         meter.upstream_id = answer.id
-    if answer.model:
+    if isinstance(answer.model, str) and answer.model:
         meter.model = answer.model
-    if answer.service_tier:
+    if isinstance(answer.service_tier, str) and answer.service_tier:
         meter.service_tier = answer.service_tier
-    raw = answer.usage
-    if raw is None and answer.x_groq is not None:
-        raw = answer.x_groq.get("usage")
-    usage = openai_chat(raw) if isinstance(raw, dict) else None
+    raw = answer.told_usage
+    usage = None if raw is None else openai_chat(raw)
     if raw is None or usage is None:
         return False
-    meter.usage = usage
-    meter.stated_cost = stated_cost(raw)
+    if usage.total or meter.usage is None:  # zeros do not take back what was told
+        meter.usage = usage
+        meter.stated_cost = stated_cost(raw, flavour)
     return True
 
 
@@ -128,38 +165,64 @@ class PassedEvents:
         self.meter = Meter()
         self.complete = False
         self._call = call
-        self._kept: list[bytes] = []
-        self._kept_bytes = 0
+        self._delivered = Delivered()
         self._usage_event: bytes | None = None
         self._finished = False
 
     def event(self, event: bytes) -> bytes | None:
         """What of an event is passed on; None when nothing is. Raises UpstreamBroken."""
         data = data_of(event)
-        if data is None:
-            return event  # a comment: it keeps the connection alive
-        if data == b"[DONE]":
+        if data is None or not data.strip():
+            # A comment keeps the connection alive; the rest has nothing for a caller.
+            return event if event.startswith(b":") else None
+        if data.strip() == b"[DONE]":
             self.complete = True
             return None
         try:
             answer = _decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise broken(
-                self._call.target, f"sent an event that is not JSON: {data[:80]!r}"
-            ) from None
-        if bytes(answer.error) not in _NOTHING and bytes(answer.choices) in _NOTHING:
+            raise nonsense(self._call.target, data) from None
+        if answer.is_empty and answer.tells_failure:
             message = provider_message(data)
             raise broken(self._call.target, f"ended the stream with an error: {message}")
         self._keep(answer)
-        if _read(answer, self.meter):
+        if _in_parts(self._call.target, data):
+            fields = _decode_fields(data)
+            fields["choices"] = msgspec.Raw(without_parts(bytes(answer.choices)))
+            data = _encode(fields)
+            event = b"data: " + data + b"\n\n"
+        if _read(answer, self.meter, self._call.target.provider.flavour):
             return self._without_usage(data, answer)
+        if answer.is_empty:
+            return None  # Azure's filter results and the like: clients look at choices[0]
         if b'"usage"' in data and not self._call.caller_wants_usage:
             return event.replace(b',"usage":null', b"").replace(b', "usage": null', b"")
         return event
 
+    def whole(self, body: bytes) -> bytes:
+        """An answer that came in one piece, as raw events. Raises UpstreamFailed for an error."""
+        target = self._call.target
+        try:
+            answer, fields = _decode(body), _decode_fields(body)
+            choices = msgspec.json.decode(answer.choices or b"[]")
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise nonsense(target, body) from None
+        if answer.is_empty and answer.tells_failure:
+            raise failure_inside(target, body)
+        if answer.is_empty or not isinstance(choices, list):
+            raise broken(target, f"answered without choices: {provider_message(body)}")
+        for choice in choices:
+            if isinstance(choice, dict):
+                choice["delta"] = delta = choice.pop("message", None) or {}
+                for index, call in enumerate(delta.get("tool_calls") or ()):
+                    call.setdefault("index", index)
+        fields["choices"] = msgspec.Raw(_encode(choices))
+        fields["object"] = msgspec.Raw(b'"chat.completion.chunk"')
+        return b"data: " + _encode(fields) + b"\n\ndata: [DONE]\n\n"
+
     def end(self) -> None:
         """The connection ended in good order; raises UpstreamBroken if the answer did not."""
-        if not (self.complete or self._finished or self.meter.usage is not None):
+        if not (self.complete or self._finished):
             raise broken(self._call.target, "ended the stream before the answer was whole")
         self.complete = True
 
@@ -169,25 +232,24 @@ class PassedEvents:
 
     def delivered_text(self) -> str:
         """All text that has arrived, tool calls included."""
-        return text_of_choices(self._kept)
+        return self._delivered.text()
 
     def _keep(self, answer: _Answer) -> None:
         choices = bytes(answer.choices)
-        if b'"finish_reason":"' in choices or b'"finish_reason": "' in choices:
+        if not self._finished and _FINISHED.search(choices):
             self._finished = True
-        if self._kept_bytes < KEPT_FOR_COUNTING:
-            self._kept.append(choices)
-            self._kept_bytes += len(choices)
+        self._delivered.add(choices)
 
     def _without_usage(self, data: bytes, answer: _Answer) -> bytes | None:
         """Keep usage for the one last event; what else stood in this event goes on."""
         fields = _decode_fields(data)
         raw = fields.pop("usage", None)
         if raw is None or bytes(raw) == b"null":
-            raw = msgspec.Raw(_encode((answer.x_groq or {}).get("usage")))
+            raw = msgspec.Raw(_encode(answer.told_usage))
         choices = bytes(fields.get("choices", b"")).strip()
         last = {**fields, "choices": msgspec.Raw(b"[]"), "usage": raw}
         self._usage_event = b"data: " + _encode(last) + b"\n\n"
         if choices in (b"", b"[]", b"null"):
+            self._finished = True  # usage alone comes after the answer
             return None
         return b"data: " + _encode(fields) + b"\n\n"

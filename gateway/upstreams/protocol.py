@@ -17,8 +17,7 @@ from gateway.jobs.routes import Target
 from gateway.metering.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request as it leaves us: the job's choices are already made."""
 
     request_id: str
@@ -33,8 +32,7 @@ class Call:
     """Whether the caller asked for usage in the stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A call as its provider will get it."""
 
     call: Call

@@ -13,10 +13,17 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.jobs.routes import Provider, Target
-from gateway.metering.prompts import text_of_choices
-from gateway.metering.reading import anthropic, gemini
+from gateway.metering.reading import anthropic, gemini, service_tier
 from gateway.metering.usage import Usage
-from gateway.upstreams.http import KEPT_FOR_COUNTING, EventStream, Exchange, Pool, broken
+from gateway.upstreams.delivered import Delivered
+from gateway.upstreams.http import (
+    EventStream,
+    Exchange,
+    Pool,
+    broken,
+    failure_inside,
+    nonsense,
+)
 from gateway.upstreams.protocol import Call, Meter, PlainReply, Prepared
 from gateway.wire.anthropic_reply import AnthropicStream, from_anthropic
 from gateway.wire.anthropic_request import to_anthropic
@@ -48,7 +55,7 @@ class Anthropic:
     def prepare(self, call: Call) -> Prepared:
         """Translate; raises BadRequest for what the format cannot say."""
         translated = to_anthropic(
-            _whole(call), model=call.target.model, max_tokens=call.output_limit
+            whole_body(call), model=call.target.model, max_tokens=call.output_limit
         )
         return Prepared(call, _encode(translated.body), translated.dropped)
 
@@ -64,12 +71,12 @@ class Anthropic:
             events = TranslatedEvents(call, translator, translator.feed, anthropic)
             return await self._pool.stream(call.target, exchange, events)
         reply = _object(call.target, await self._pool.whole(call.target, exchange), "content")
-        raw = reply.get("usage") or {}
+        raw = _part(reply, "usage")
         meter = Meter(
             usage=anthropic(raw),
             model=str(reply.get("model") or ""),
             upstream_id=str(reply.get("id") or ""),
-            service_tier=_service_tier(raw),
+            service_tier=service_tier(raw),
         )
         return PlainReply(_encode(from_anthropic(reply, created=now)), meter)
 
@@ -89,7 +96,9 @@ class Gemini:
 
     def prepare(self, call: Call) -> Prepared:
         """Translate; raises BadRequest for what the format cannot say."""
-        translated = to_gemini(_whole(call), max_tokens=call.output_limit, model=call.target.model)
+        translated = to_gemini(
+            whole_body(call), max_tokens=call.output_limit, model=call.target.model
+        )
         return Prepared(call, _encode(translated.body), translated.dropped)
 
     async def send(self, prepared: Prepared) -> PlainReply | EventStream:
@@ -109,10 +118,12 @@ class Gemini:
         body = await self._pool.whole(call.target, exchange)
         reply = _object(call.target, body, "candidates", "promptFeedback", "usageMetadata")
         upstream_id = str(reply.get("responseId") or call.request_id)
+        raw = _part(reply, "usageMetadata")
         meter = Meter(
-            usage=gemini(reply.get("usageMetadata") or {}),
+            usage=gemini(raw),
             model=str(reply.get("modelVersion") or ""),
             upstream_id=upstream_id,
+            service_tier=service_tier(raw),
         )
         return PlainReply(_encode(from_gemini(reply, created=now, answer_id=upstream_id)), meter)
 
@@ -152,28 +163,37 @@ class TranslatedEvents:
         self.meter = Meter()
         self.complete = False
         self._call, self._translator, self._feed, self._usage_of = call, translator, feed, read
-        self._kept: list[bytes] = []
-        self._kept_bytes = 0
+        self._delivered = Delivered()
 
     def event(self, event: bytes) -> bytes | None:
         """The chunks that a raw event comes to. Raises UpstreamBroken."""
         data = data_of(event)
-        if data is None:
-            return event
+        if data is None or not data.strip():
+            return event if event.startswith(b":") else None
         translator, target = self._translator, self._call.target
         try:
             chunks = self._feed(name_of(event), _decode_object(data))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise broken(target, f"sent an event that is not JSON: {data[:80]!r}") from None
+            raise nonsense(target, data) from None
         if translator.error is not None:
             self._note()
             raise broken(target, f"ended the stream with an error: {provider_message(data)}")
         for chunk in chunks:
-            if self._kept_bytes < KEPT_FOR_COUNTING:
-                self._kept.append(_encode(chunk["choices"]))
-                self._kept_bytes += len(self._kept[-1])
+            self._delivered.add(_encode(chunk["choices"]))
         self._note()
         return b"".join(b"data: " + _encode(chunk) + b"\n\n" for chunk in chunks) or None
+
+    def whole(self, body: bytes) -> bytes:
+        """An answer that came in one piece, as raw events: some servers of Gemini send one JSON
+        array. Raises UpstreamFailed, also for an error."""
+        try:
+            found = msgspec.json.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise nonsense(self._call.target, body) from None
+        pieces = found if isinstance(found, list) else [found]
+        if pieces and isinstance(pieces[0], dict) and pieces[0].get("error"):
+            raise failure_inside(self._call.target, body)
+        return b"".join(b"data: " + _encode(piece) + b"\n\n" for piece in pieces)
 
     def end(self) -> None:
         """The connection ended; raises UpstreamBroken when the answer had not."""
@@ -189,18 +209,18 @@ class TranslatedEvents:
 
     def delivered_text(self) -> str:
         """All text that has arrived."""
-        return text_of_choices(self._kept)
+        return self._delivered.text()
 
     def _note(self) -> None:
         translator, meter = self._translator, self.meter
         meter.model, meter.upstream_id = translator.model, translator.id
-        meter.service_tier = _service_tier(translator.usage)
+        meter.service_tier = service_tier(translator.usage)
         if translator.finished and isinstance(translator, AnthropicStream):
             self.complete = True
         meter.usage = self._usage_of(translator.usage)
 
 
-def _whole(call: Call) -> dict[str, Any]:
+def whole_body(call: Call) -> dict[str, Any]:
     """The whole body, decoded."""
     body: dict[str, Any] = msgspec.json.decode(_encode(call.fields))
     return body
@@ -213,13 +233,12 @@ def _object(target: Target, body: bytes, *expected: str) -> dict[str, Any]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise broken(target, f"answered something that is not JSON: {body[:80]!r}") from None
     if not any(name in reply for name in expected):
+        if reply.get("error"):
+            raise failure_inside(target, body)
         raise broken(target, f"answered without an answer: {provider_message(body)}")
     return reply
 
 
-def _service_tier(raw: dict[str, Any]) -> str | None:
-    """The tier the answer names; Anthropic's fast mode is told as a speed."""
-    if raw.get("speed") == "fast":
-        return "fast"
-    tier = raw.get("service_tier")
-    return tier if isinstance(tier, str) else None
+def _part(reply: dict[str, Any], name: str) -> dict[str, Any]:
+    value = reply.get(name)
+    return value if isinstance(value, dict) else {}

@@ -42,11 +42,12 @@ def from_anthropic(reply: Json, *, created: int) -> Json:
     for block in blocks:
         kind = block.get("type") if isinstance(block, dict) else None
         if kind == "text":
-            text += block.get("text") or ""
+            text += str(block.get("text") or "")
         elif kind == "tool_use":
-            calls.append(openai_reply.tool_call(block["id"], block["name"], block.get("input")))
+            call_id, name = str(block.get("id") or ""), str(block.get("name") or "")
+            calls.append(openai_reply.tool_call(call_id, name, block.get("input")))
         elif kind in ("thinking", "redacted_thinking"):
-            reasoning += block.get("thinking") or ""
+            reasoning += str(block.get("thinking") or "")
             thoughts.append(block)
     answer = openai_reply.message(text, reasoning, calls)
     if thoughts:
@@ -151,9 +152,16 @@ class AnthropicStream:
         return self._chunks.last(anthropic_usage(self.usage))
 
     def _count(self, usage: object) -> None:
-        """Take over what a report says; what it leaves out keeps its earlier value."""
-        if isinstance(usage, dict):
-            self.usage.update((key, value) for key, value in usage.items() if value is not None)
+        """Take over what a report says; what it leaves out keeps its earlier value.
+
+        Counts are cumulative, so one that is smaller than before was not counted anew: some
+        servers repeat the input as 0 at the end.
+        """
+        for key, value in (usage if isinstance(usage, dict) else {}).items():
+            before = self.usage.get(key)
+            if value is None or (type(value) is int and type(before) is int and value < before):
+                continue
+            self.usage[key] = value
 
     def _start(self, data: Json) -> list[Json]:
         message = data.get("message")

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,10 +17,13 @@ from gateway.errors import BadRequest
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MESSAGES_AT_MOST = 10_000
+FIELDS_AT_MOST = 200
+NAME_LENGTH_AT_MOST = 128
 T = TypeVar("T")
 
-_IMAGE_BY_ADDRESS = re.compile(rb'"(?:url|image_url)"\s*:\s*"http')
-_ESCAPES = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_IMAGE = re.compile(rb'"(?:url|image_url)"\s*:\s*"')
+_ASCII_ESCAPED = re.compile(rb"\\u00[2-7]")
+_ESCAPED_NUL = rb"\u0000"
 
 
 class _Message(msgspec.Struct):
@@ -33,15 +35,15 @@ class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChatBody:
+class ChatBody(msgspec.Struct, frozen=True):
     """A chat request: its fields as JSON, and what the gateway itself has to know of them."""
 
     fields: Mapping[str, msgspec.Raw]
     model: str
     stream: bool
     wants_usage: bool
-    images_by_address: int
+    images: int
+    """Images, by address or sent along, or more: their tokens have little to do with bytes."""
     size: int
     """Bytes."""
 
@@ -52,6 +54,7 @@ _decode_stream_options = msgspec.json.Decoder(_StreamOptions | None).decode
 _decode_text = msgspec.json.Decoder(str | None).decode
 _decode_flag = msgspec.json.Decoder(bool | None).decode
 _decode_any = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 _NULL = msgspec.Raw(b"null")
 
 
@@ -65,16 +68,19 @@ def read_chat(body: bytes) -> ChatBody:
         raise BadRequest("the body must be one JSON object in UTF-8") from None
     except msgspec.DecodeError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
+    _check_names(fields)
+    _check_encoding(body, fields)
     _check_messages(fields)
-    if _ESCAPES.search(body):
-        _check_escapes(body)
+    escaped = b"\\u00" in body
+    if escaped and _ESCAPED_NUL in body:
+        _check_nuls(body)
     options = _field(fields, "stream_options", _decode_stream_options, "an object or null")
     return ChatBody(
         fields=fields,
         model=_field(fields, "model", _decode_text, "text") or "",
         stream=bool(_field(fields, "stream", _decode_flag, "true or false")),
         wants_usage=bool(options and options.include_usage),
-        images_by_address=len(_IMAGE_BY_ADDRESS.findall(body)),
+        images=_images(_unescaped(body) if escaped else body),
         size=len(body),
     )
 
@@ -91,6 +97,55 @@ def read_metadata(fields: Mapping[str, msgspec.Raw]) -> dict[str, str]:
     if not isinstance(found, dict):
         return {}
     return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+def _images(body: bytes) -> int:
+    """At least as many images as there are."""
+    return len(_IMAGE.findall(body)) if b'url"' in body else 0
+
+
+def _unescaped(body: bytes) -> bytes:
+    """The body without letters that are escaped although they need not be: nothing that is
+    looked for in the bytes can be hidden behind them."""
+    return _encode(_decoded(body)) if _ASCII_ESCAPED.search(body) else body
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return _decode_any(body)
+    except msgspec.MsgspecError as error:
+        raise BadRequest(f"the body cannot be read: {error}") from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply") from None
+
+
+def _check_names(fields: Mapping[str, msgspec.Raw]) -> None:
+    """Names of unknown fields are passed on, told in a header and kept in the books."""
+    if len(fields) > FIELDS_AT_MOST:
+        raise BadRequest(f"the body has more than {FIELDS_AT_MOST} fields")
+    for name in fields:
+        if not name.isprintable() or len(name) > NAME_LENGTH_AT_MOST:
+            raise BadRequest(
+                f"the name of the field {name[:32]!a} is not printable, or longer than"
+                f" {NAME_LENGTH_AT_MOST} characters",
+                param=ascii(name[:32])[1:-1],
+            )
+
+
+def _check_encoding(body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
+    """What is not read here is not checked by the decoder either: JSON is UTF-8."""
+    if body.isascii() or _is_utf8(body):
+        return
+    name = next((name for name, raw in fields.items() if not _is_utf8(bytes(raw))), None)
+    raise BadRequest(f"{name or 'the body'} is not UTF-8", param=name)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_messages(fields: Mapping[str, msgspec.Raw]) -> None:
@@ -125,12 +180,12 @@ def _check_messages(fields: Mapping[str, msgspec.Raw]) -> None:
             )
 
 
-def _check_escapes(body: bytes) -> None:
-    """Refuse half surrogate pairs and escaped NULs: no text in Unicode has them."""
+def _check_nuls(body: bytes) -> None:
+    """Refuse escaped NULs: databases and providers choke on them."""
     try:
-        path = _bad_text(_decode_any(body), "")
-    except (msgspec.MsgspecError, RecursionError):
-        raise BadRequest("the body has an escape that is not Unicode text") from None
+        path = _bad_text(_decoded(body), "")
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply") from None
     if path is not None:
         raise BadRequest(f"{path}: NUL characters are not text", param=path)
 
@@ -141,6 +196,8 @@ def _bad_text(value: object, path: str) -> str | None:
     if isinstance(value, list):
         items = ((f"{path}[{index}]", item) for index, item in enumerate(value))
     elif isinstance(value, dict):
+        if any("\0" in name for name in value):
+            return path or "the body"
         items = ((f"{path}.{name}" if path else str(name), item) for name, item in value.items())
     else:
         return None

@@ -18,6 +18,19 @@ LONGEST_MESSAGE = 600
 NO_REASON = "the provider gave no reason"
 
 _DEEPEST = 6
+_STATUS_KEYS = ("status", "status_code", "code")
+_STATUS_OF_TYPE = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""What Anthropic's types of errors mean (API reference, errors)."""
 _MESSAGE_KEYS = (
     "error",
     "message",
@@ -62,6 +75,36 @@ def provider_message(body: bytes) -> str:
     if len(line) > LONGEST_MESSAGE:
         line = line[: LONGEST_MESSAGE - 1] + "…"
     return line or NO_REASON
+
+
+def error_status(body: bytes) -> int | None:
+    """The HTTP status that an error body names inside, for one that came as a success.
+
+    None when it names none. Never raises.
+    """
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    if isinstance(found, list) and found:
+        found = found[0]
+    outer = found if isinstance(found, dict) else {}
+    error = outer.get("error")
+    for place in (error if isinstance(error, dict) else {}, outer):
+        for key in _STATUS_KEYS:
+            status = _status(place.get(key))
+            if status is not None:
+                return status
+        if (kind := place.get("type")) and isinstance(kind, str) and kind in _STATUS_OF_TYPE:
+            return _STATUS_OF_TYPE[kind]
+    return None
+
+
+def _status(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
+        value = int(value)
+    is_status = isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599
+    return value if is_status and isinstance(value, int) else None
 
 
 def without_secrets(text: str) -> str:

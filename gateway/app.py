@@ -203,11 +203,15 @@ class Gateway:
             log.warning("%d holds of an earlier process lapsed at their ceilings", len(lapsed))
 
     async def _refresh_keys(self, stopping: asyncio.Event) -> None:
+        reached = True
         while not stopping.is_set():
             try:
                 await asyncio.to_thread(self._keys.refresh)
+                reached = True
             except DatabaseDown as error:
-                log.warning("the keys in memory stay as they are: %s", error)
+                if reached:
+                    log.warning("the keys in memory stay as they are: %s", error)
+                reached = False
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), REFRESH_SECONDS)
 

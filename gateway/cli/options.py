@@ -45,13 +45,15 @@ Organisation = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 DEFAULT_ROUTES = Path("routes.yaml")
+TRY_AGAIN_LATER = 75
+"""Exit status when the same command may work in a moment (EX_TEMPFAIL of sysexits.h)."""
 DEFAULT_ORG = "main"
 __all__ = ["DEFAULT_DATABASE", "DEFAULT_ORG", "DEFAULT_ROUTES"]
 
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """Configuration and database problems as sentences and exit status 2, not as traces."""
+    """Configuration problems (exit status 2) and a database that is away (75), as sentences."""
     try:
         yield
     except ConfigurationError as error:
@@ -60,7 +62,7 @@ def told_plainly() -> Iterator[None]:
         raise typer.Exit(2) from None
     except (DatabaseDown, DatabaseConflict) as error:
         err.print(f"the database: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(2) from None
+        raise typer.Exit(TRY_AGAIN_LATER) from None
 
 
 def read_routes(path: Path) -> tuple[Routes, PriceBook]:

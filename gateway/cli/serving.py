@@ -91,6 +91,7 @@ def run(gateway: Gateway) -> None:
         lifespan="on",
         access_log=False,
         log_config=None,
+        proxy_headers=False,
         server_header=False,
         backlog=2048,
         timeout_keep_alive=75,

@@ -12,7 +12,7 @@ small, so a large request is not starved; the wait is bounded, so it does not st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -79,7 +79,7 @@ def decide(lines: list[tuple[Line, State]], waited_for: set[int]) -> Shortage | 
     return None
 
 
-def give_back(states: Iterable[State], held: Iterable[int], spent: Iterable[int]) -> None:
+def give_back(states: Sequence[State], held: Sequence[int], spent: Sequence[int]) -> None:
     """End a hold: what was held is free, what was spent is spent, what went over is counted."""
     for state, was_held, was_spent in zip(states, held, spent, strict=True):
         state.held -= was_held

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,48 +153,51 @@ class Group:
         if not closings:
             return []
         still_open = self._holds.lock_open(cursor, [closing.hold.id for closing in closings])
-        entries = []
+        told: list[Entry] = []
+        written: list[Entry] = []
         for closing in closings:
-            if closing.hold.id in still_open:
-                entry = _entry(closing.hold, closing.ending, now)
-                held: Iterable[int] = _held(closing.hold, states)
-            else:
-                entry = self._correction(cursor, closing, now)
-                held = (0 for _ in closing.hold.balances)
             touched = [states[number] for number in closing.hold.balances]
-            give_back(touched, held, [_spent(entry, state.unit) for state in touched])
-            entries.append(entry)
+            if closing.hold.id in still_open:
+                made = [_entry(closing.hold, closing.ending, now)]
+                held = _held(closing.hold, states)
+            else:
+                made = self._correction(cursor, closing, now)
+                held = [0] * len(touched)
+            for entry in made:
+                give_back(touched, held, [_spent(entry, state.unit) for state in touched])
+                held = [0] * len(touched)
+            told.append(made[-1])
+            written += made
         if still_open:
             self._holds.remove(cursor, list(still_open))
-        self._writer.write(cursor, entries)
-        return entries
+        self._writer.write(cursor, written)
+        return told
 
-    def _correction(self, cursor: Cursor, closing: Closing, now: int) -> Entry:
-        """The hold has lapsed meanwhile: what was presumed is put right by another entry."""
+    def _correction(self, cursor: Cursor, closing: Closing, now: int) -> list[Entry]:
+        """The hold has lapsed meanwhile: what was presumed is taken back, what was used booked."""
         hold, ending = closing.hold, closing.ending
         rows = cursor.rows(self._booked, {"org": self._org, "id": hold.id})
         presumed_nanos, presumed_tokens = rows[0] if rows else (0, 0)
         log.warning("hold %s had lapsed before it was settled; the entry is corrected", hold.id)
-        corrected = msgspec.structs.replace(
+        taken_back = Ending(
+            kind=ADJUST,
+            outcome=ending.outcome,
+            quality=PRESUMED,
+            amount_nanos=-presumed_nanos,
+            tokens=-presumed_tokens,
+            reason="settled after the hold had lapsed: the ceiling is taken back",
+            author="gateway",
+        )
+        booked = msgspec.structs.replace(
             ending,
             kind=ADJUST,
-            amount_nanos=ending.amount_nanos - presumed_nanos,
-            tokens=ending.tokens - presumed_tokens,
-            reason=ending.reason or "settled after the hold had lapsed",
+            reason=ending.reason or "settled after the hold had lapsed: what was used",
             author=ending.author or "gateway",
         )
-        return Entry(
-            id=f"{hold.id}.late",
-            draft=hold.draft,
-            ending=corrected,
-            admitted_at=hold.admitted_at,
-            recorded_at=now,
-            request_count=0,
-            ceiling_nanos=0,
-            ceiling_tokens=0,
-            balances=balance_list(hold.balances),
-            corrects=hold.id,
-        )
+        return [
+            _adjustment(hold, "late-1", taken_back, now),
+            _adjustment(hold, "late-2", booked, now),
+        ]
 
 
 def _hold(admission: Admission, balances: list[int], now: int) -> Hold:
@@ -233,6 +236,22 @@ def _entry(hold: Hold, ending: Ending, now: int) -> Entry:
         ceiling_nanos=hold.ceiling_nanos,
         ceiling_tokens=hold.ceiling_tokens,
         balances=balance_list(hold.balances),
+    )
+
+
+def _adjustment(hold: Hold, suffix: str, ending: Ending, now: int) -> Entry:
+    """A correction of the entry of a hold; it has no ceiling of its own."""
+    return Entry(
+        id=f"{hold.id}.{suffix}",
+        draft=hold.draft,
+        ending=ending,
+        admitted_at=hold.admitted_at,
+        recorded_at=now,
+        request_count=0,
+        ceiling_nanos=0,
+        ceiling_tokens=0,
+        balances=balance_list(hold.balances),
+        corrects=hold.id,
     )
 
 

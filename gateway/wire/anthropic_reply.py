@@ -102,6 +102,7 @@ class AnthropicStream:
         "_call_count",
         "_chunks",
         "_ended",
+        "_message",
         "_open",
         "error",
         "finished",
@@ -116,6 +117,7 @@ class AnthropicStream:
         self._open: dict[int, _Block] = {}
         self._call_count = 0
         self._ended = False
+        self._message: object = None
 
     @property
     def id(self) -> str:
@@ -167,6 +169,8 @@ class AnthropicStream:
         message = data.get("message")
         if not isinstance(message, dict):
             return []
+        if message.get("id") != self._message:  # another message has counts of its own
+            self._message, self.usage = message.get("id"), {}
         self._count(message.get("usage"))
         self._open.clear()
         if self._chunks.model:  # begun again: the caller has its role already

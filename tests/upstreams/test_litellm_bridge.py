@@ -1,4 +1,4 @@
-"""Providers that LiteLLM speaks for: the same answers, the same errors, and above all the same bill.
+"""Providers that LiteLLM speaks for: the same answers, the same errors, the same bill.
 
 The scripted provider speaks four native formats; what it charges is compared with the books.
 """
@@ -48,21 +48,34 @@ ROUTES = """
 version: 1
 organisation: {{name: Test, time_zone: Europe/Berlin}}
 providers:
-  anthropic: {{wire: litellm, litellm_provider: anthropic, base_url: "{url}/anthropic", api_key_env: ANTHROPIC_API_KEY}}
-  gemini: {{wire: litellm, litellm_provider: gemini, base_url: "{url}/gemini", api_key_env: GEMINI_API_KEY}}
-  mistral: {{wire: litellm, litellm_provider: mistral, base_url: "{url}/mistral/v1", api_key_env: MISTRAL_API_KEY, headers: {{X-Team: brand}}}}
-  openai: {{wire: litellm, litellm_provider: openai, base_url: "{url}/openai/v1", api_key_env: OPENAI_API_KEY}}
+{providers}
 models:
-  anthropic/claude-test: {{price: {{input: 3, cache_read: 0.3, cache_write: 3.75, cache_write_1h: 6, output: 15}}}}
-  gemini/gemini-test: {{price: {{input: 0.3, cache_read: 0.03, output: 2.5}}}}
-  mistral/mistral-test: {{price: {{input: 0.1, cache_read: 0.05, output: 0.3}}}}
-  openai/gpt-test: {{price: {{input: 2.5, cache_read: 1.25, output: 10}}}}
+  anthropic/a-test:
+    price: {{input: 3, cache_read: 0.3, cache_write: 3.75, cache_write_1h: 6, output: 15}}
+  gemini/g-test: {{price: {{input: 0.3, cache_read: 0.03, output: 2.5}}}}
+  mistral/m-test: {{price: {{input: 0.1, cache_read: 0.05, output: 0.3}}}}
+  openai/o-test: {{price: {{input: 2.5, cache_read: 1.25, output: 10}}}}
 jobs:
-  anthropic: {{purpose: A, owner: data, targets: [anthropic/claude-test], {job}}}
-  gemini: {{purpose: G, owner: data, targets: [gemini/gemini-test], {job}}}
-  mistral: {{purpose: M, owner: data, targets: [mistral/mistral-test], {job}}}
-  openai: {{purpose: O, owner: data, targets: [openai/gpt-test], {job}}}
+{jobs}
 budgets: {{}}
+"""
+PROVIDER = """
+  {name}:
+    wire: litellm
+    litellm_provider: {name}
+    base_url: "{url}/{name}{version}"
+    api_key_env: {variable}_API_KEY
+    headers: {{X-Team: brand}}
+"""
+JOB = """
+  {name}:
+    purpose: Test.
+    owner: data
+    targets: [{name}/{letter}-test]
+    output_tokens: {{default: 1000, max: 4000}}
+    on_disconnect: {on_disconnect}
+    timeouts: {{first_byte: {patience}, idle: {patience}, total: 30}}
+    retries: 0
 """
 JOBS = ("anthropic", "gemini", "mistral", "openai")
 each_job = pytest.mark.parametrize("job", JOBS)
@@ -70,9 +83,20 @@ both_ways = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stre
 
 
 def routes(url: str, *, patience: float = 10.0, on_disconnect: str = "drain") -> str:
-    job = f"output_tokens: {{default: 1000, max: 4000}}, on_disconnect: {on_disconnect}, retries: 0"
-    timeouts = f"timeouts: {{first_byte: {patience}, idle: {patience}, total: 30}}"
-    return ROUTES.format(url=url, job=f"{job}, {timeouts}")
+    providers = [
+        PROVIDER.format(
+            name=name,
+            url=url,
+            variable=name.upper(),
+            version="/v1" if name in ("mistral", "openai") else "",
+        )
+        for name in JOBS
+    ]
+    jobs = [
+        JOB.format(name=name, letter=name[0], patience=patience, on_disconnect=on_disconnect)
+        for name in JOBS
+    ]
+    return ROUTES.format(providers="".join(providers), jobs="".join(jobs))
 
 
 async def ask(
@@ -164,9 +188,12 @@ async def test_usage_that_the_provider_did_not_tell_is_counted_and_not_what_lite
     job: str, stream: bool, provider: ScriptedProvider, sqlite_url: str
 ) -> None:
     provider.script = Script(text="Two words", input=100, output=2, omit_usage=True)
-    if not stream and job in ("anthropic", "gemini"):
-        pytest.xfail("LiteLLM cannot read a plain answer of this format without usage")
     async with running(routes(provider.url), sqlite_url) as gateway:
+        if not stream and job in ("anthropic", "gemini"):
+            with pytest.raises(openai.InternalServerError, match="cannot be read"):
+                await ask(gateway, job)  # LiteLLM insists on a usage in these formats
+            assert gateway.entries()[0]["quality"] == "presumed"
+            return
         await ask(gateway, job, stream=stream)
         (entry,) = gateway.entries()
 
@@ -409,7 +436,7 @@ async def test_the_key_and_the_headers_of_the_provider_go_out(
 
     (seen,) = provider.requests
     assert any(SECRETS[f"{job.upper()}_API_KEY"] in value for value in seen.headers.values())
-    assert seen.headers.get("x-team") == ("brand" if job == "mistral" else None)
+    assert seen.headers["x-team"] == "brand"
 
 
 @each_job
@@ -484,7 +511,7 @@ async def test_every_error_of_litellm_becomes_one_of_ours(
 
     assert isinstance(error, UpstreamFailed)
     assert error.may_have_cost is answered
-    assert error.target == "openai/gpt-test"
+    assert error.target == "openai/o-test"
     expected = UpstreamBroken if answered else EXPECTED.get(kind.__name__, UpstreamRefused)
     assert type(error) is expected
     assert "\n" not in error.message

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from tests.gateways import RunningGateway, running
 from tests.recorded.recordings import CORPUS, REPLAY, Row, stated_price
 
 CONNECTIONS = 16
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 SECONDS = 60
 
 
@@ -87,8 +89,8 @@ class Outcome:
     @property
     def events(self) -> list[bytes]:
         """The data of the events of a stream, comments left out."""
-        parts = self.body.split(b"\n\n")
-        assert parts.pop() == b""
+        *parts, rest = _BLANK_LINE.split(self.body)
+        assert rest == b""
         return [part.removeprefix(b"data: ") for part in parts if not part.startswith(b":")]
 
     @property

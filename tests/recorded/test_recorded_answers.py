@@ -103,9 +103,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 
 
 @those(tells_usage)
-def test_a_recorded_usage_is_booked_to_the_token(
-    row_id: str, outcomes: dict[str, Outcome]
-) -> None:
+def test_a_recorded_usage_is_booked_to_the_token(row_id: str, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[row_id]
     row = outcome.asked.row
     decided = DISPUTED[row_id][0] if row["trust"] != "high" else {}
@@ -124,9 +122,7 @@ def test_an_answer_without_usage_is_counted(row_id: str, outcomes: dict[str, Out
 
 
 @those(is_priced)
-def test_the_entry_is_what_the_provider_invoices(
-    row_id: str, outcomes: dict[str, Outcome]
-) -> None:
+def test_the_entry_is_what_the_provider_invoices(row_id: str, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[row_id]
     (billed,) = outcome.billed
     invoiced, charged = nanos(billed["price"]["total_usd"]), outcome.asked.row.get("price_charged")

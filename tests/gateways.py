@@ -112,6 +112,15 @@ async def running(
         announce=admin.append,
         clock=clock,
     )
+    async with serving(gateway, admin, leaves_holds=leaves_holds) as running_gateway:
+        yield running_gateway
+
+
+@asynccontextmanager
+async def serving(
+    gateway: Gateway, admin: list[FirstKey], *, leaves_holds: bool = False
+) -> AsyncIterator[RunningGateway]:
+    """Serve a gateway until the block ends, then audit its books."""
     server = uvicorn.Server(
         uvicorn.Config(
             gateway.asgi,
@@ -124,10 +133,10 @@ async def running(
             timeout_graceful_shutdown=5,
         )
     )
-    serving = asyncio.create_task(server.serve())
+    task = asyncio.create_task(server.serve())
     while not server.started:
-        if serving.done():
-            await serving
+        if task.done():
+            await task
             raise RuntimeError("the gateway did not start")
         await asyncio.sleep(0)
     port = server.servers[0].sockets[0].getsockname()[1]
@@ -140,7 +149,7 @@ async def running(
         for client in running_gateway.clients:
             await client.close()
         server.should_exit = True
-        await serving
+        await task
     assert findings == []
     assert leaves_holds or open_holds == 0
 

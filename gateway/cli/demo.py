@@ -79,19 +79,18 @@ def demo(
 def local_model() -> Iterator[str]:
     """The address of a local model that answers until the block ends."""
     port = _free_port()
-    process = subprocess.Popen(  # noqa: S603 - our own module, no words of anybody else
+    address = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(  # noqa: S603 - our own module, no words of anybody else
         [sys.executable, "-m", "gateway.cli.local_model", str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_ready(process, address)
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
+    ) as process:
+        try:
+            _wait_until_ready(process, address)
+            yield address
+        finally:
+            process.terminate()
 
 
 def with_stand_ins(routes: Routes, address: str) -> tuple[Routes, dict[str, str]]:

@@ -159,6 +159,7 @@ _OUTCOMES = {
     "unavailable": "books_down",
     "no_credential": "no_credential",
     "shutting_down": "shutting_down",
+    "caller_left": "caller_left",
     "upstream_refused": "provider_refused",
     "upstream_failed": "provider_broken",
     "upstream_busy": "provider_busy",

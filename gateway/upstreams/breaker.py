@@ -15,10 +15,12 @@ PAUSE_SECONDS = 15.0
 
 
 class Breaker:
-    """The state of one target; `changed` is told of every new state."""
+    """The state of one target; `changed` is told of every new state, `now` is in seconds."""
 
-    def __init__(self, changed: Callable[[int], None]) -> None:
-        self._changed = changed
+    def __init__(
+        self, changed: Callable[[int], None], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._changed, self._now = changed, now
         self._failures = 0
         self._open_until = 0.0
         self._state = CLOSED
@@ -27,19 +29,19 @@ class Breaker:
         """Whether a call may go now; the one that tries a half-open breaker is taken here."""
         if self._state == CLOSED:
             return True
-        if self._state == OPEN and time.monotonic() >= self._open_until:
+        if self._state == OPEN and self._now() >= self._open_until:
             self._move(HALF_OPEN)
-            self._open_until = time.monotonic() + PAUSE_SECONDS
+            self._open_until = self._now() + PAUSE_SECONDS
             return True
-        if self._state == HALF_OPEN and time.monotonic() >= self._open_until:
-            self._open_until = time.monotonic() + PAUSE_SECONDS  # the trial never came back
+        if self._state == HALF_OPEN and self._now() >= self._open_until:
+            self._open_until = self._now() + PAUSE_SECONDS  # the trial never came back
             return True
         return False
 
     @property
     def seconds_left(self) -> float:
         """How long it stays shut, at least a second."""
-        return max(1.0, self._open_until - time.monotonic())
+        return max(1.0, self._open_until - self._now())
 
     def succeeded(self) -> None:
         """The target answered."""
@@ -51,7 +53,7 @@ class Breaker:
         """The target did not answer, or answered that it cannot."""
         self._failures += 1
         if self._state == HALF_OPEN or self._failures >= FAILURES_IN_A_ROW:
-            self._open_until = time.monotonic() + PAUSE_SECONDS
+            self._open_until = self._now() + PAUSE_SECONDS
             if self._state != OPEN:
                 self._move(OPEN)
 

@@ -230,12 +230,12 @@ class Pool:
 
     async def stream(self, target: Target, exchange: Exchange, events: Events) -> EventStream:
         """Send, and return the answer when its first bytes have come. Raises UpstreamFailed."""
-        timeouts = target.timeouts
-        seconds = min(timeouts.first_byte, timeouts.total)
+        began = time.monotonic()
+        seconds = min(target.timeouts.first_byte, target.timeouts.total)
         response = await self._post(target, exchange, seconds)
         stream = EventStream(self, target, response, events)
         try:
-            await stream.open(seconds)
+            await stream.open(max(0.001, seconds - (time.monotonic() - began)))
         except BaseException:
             await stream.aclose()
             raise
@@ -354,7 +354,7 @@ def failure_inside(target: Target, body: bytes) -> UpstreamFailed:
 
 def nonsense(target: Target, data: bytes) -> Nonsense:
     """The error for an event that cannot be read."""
-    what = f"{target.name} sent an event that is not JSON: {data[:80]!r}"
+    what = f"{target.name} sent an event of {len(data):,} bytes that is not JSON"
     return Nonsense(what, target=target.name, may_have_cost=True)
 
 

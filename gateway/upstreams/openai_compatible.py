@@ -119,7 +119,7 @@ def _plain(target: Target, body: bytes) -> PlainReply:
         answer = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise UpstreamBroken(
-            f"{target.name} answered something that is not a chat completion: {body[:80]!r}",
+            f"{target.name} answered {len(body):,} bytes that are not a chat completion",
             target=target.name,
             may_have_cost=True,
         ) from None
@@ -156,6 +156,18 @@ def _read(answer: _Answer, meter: Meter, flavour: str) -> bool:
         meter.usage = usage
         meter.stated_cost = stated_cost(raw, flavour)
     return True
+
+
+def _as_delta(choice: Any) -> Any:
+    """A whole choice as the only piece of itself."""
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        return choice
+    delta, calls = dict(message), message.get("tool_calls")
+    if isinstance(calls, list):
+        numbered = [{"index": n, **call} for n, call in enumerate(calls) if isinstance(call, dict)]
+        delta["tool_calls"] = numbered
+    return {"delta": delta, **{name: choice[name] for name in choice if name != "message"}}
 
 
 class PassedEvents:
@@ -211,12 +223,7 @@ class PassedEvents:
             raise failure_inside(target, body)
         if answer.is_empty or not isinstance(choices, list):
             raise broken(target, f"answered without choices: {provider_message(body)}")
-        for choice in choices:
-            if isinstance(choice, dict):
-                choice["delta"] = delta = choice.pop("message", None) or {}
-                for index, call in enumerate(delta.get("tool_calls") or ()):
-                    call.setdefault("index", index)
-        fields["choices"] = msgspec.Raw(_encode(choices))
+        fields["choices"] = msgspec.Raw(_encode([_as_delta(choice) for choice in choices]))
         fields["object"] = msgspec.Raw(b'"chat.completion.chunk"')
         return b"data: " + _encode(fields) + b"\n\ndata: [DONE]\n\n"
 

@@ -231,7 +231,7 @@ def _object(target: Target, body: bytes, *expected: str) -> dict[str, Any]:
     try:
         reply = _decode_object(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise broken(target, f"answered something that is not JSON: {body[:80]!r}") from None
+        raise broken(target, f"answered {len(body):,} bytes that are not JSON") from None
     if not any(name in reply for name in expected):
         if reply.get("error"):
             raise failure_inside(target, body)

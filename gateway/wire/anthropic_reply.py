@@ -207,22 +207,22 @@ class AnthropicStream:
             return []
         kind = delta.get("type")
         if kind == "text_delta":
-            return [self._chunks.delta({"content": delta.get("text") or ""})]
+            return [self._chunks.delta({"content": str(delta.get("text") or "")})]
         block = self._open.get(_index(data))
         if block is None:
             return []
         if kind == "input_json_delta" and block.kind == "tool_use":
-            piece = delta.get("partial_json") or ""
+            piece = str(delta.get("partial_json") or "")
             if not piece:
                 return []
             block.arguments_came = True
             return self._call_delta(block, {"function": {"arguments": piece}})
         if kind == "thinking_delta":
-            piece = delta.get("thinking") or ""
+            piece = str(delta.get("thinking") or "")
             block.add("thinking", piece)
             return [self._chunks.delta({"reasoning_content": piece})]
         if kind == "signature_delta":
-            block.add("signature", delta.get("signature") or "")
+            block.add("signature", str(delta.get("signature") or ""))
         return []
 
     def _block_stop(self, data: Json) -> list[Json]:

@@ -66,7 +66,7 @@ def from_gemini(reply: Json, *, created: int, answer_id: str) -> Json:
     answer_id = str(reply.get("responseId") or answer_id)
     choices = [
         _choice(candidate, place, answer_id)
-        for place, candidate in enumerate(candidates or [])
+        for place, candidate in enumerate(candidates if isinstance(candidates, list) else [])
         if isinstance(candidate, dict)
     ]
     if not choices:

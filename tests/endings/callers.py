@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,8 +20,9 @@ QUESTION = [{"role": "user", "content": "Say something."}]
 CLOUD_JOBS = ("extraction", "narrative", "workspace", "volume")
 JOBS = (*CLOUD_JOBS, "private")
 """Jobs whose providers speak OpenAI's format, Anthropic's, Gemini's, Mistral's and Ollama's."""
+CHUNKS = ("one", " two", " three")
 FORMS = (False, True)
-"""A plain answer, a stream."""
+"""A plain answer; a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +127,16 @@ class Leaver:
         """All that arrives until the gateway closes the connection."""
         return await asyncio.wait_for(self._reader.read(), 5)
 
+    async def hangs_up(self) -> None:
+        """Close the connection."""
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
     async def leaves(self, gateway: RunningGateway) -> None:
         """Hang up, and return when the gateway has had the occasion to notice."""
-        self._writer.close()
-        await self._writer.wait_closed()
+        await self.hangs_up()
         other = await self.connect(gateway)
         other._writer.write(b"GET /healthz HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n")
         await other.reads_on()
-        other._writer.close()
-        await other._writer.wait_closed()
+        await other.hangs_up()

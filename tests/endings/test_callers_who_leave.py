@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 
 from tests.endings.bills import check_entry, money, said
-from tests.endings.callers import JOBS, Leaver
+from tests.endings.callers import CHUNKS, JOBS, Leaver
 from tests.gateways import RunningGateway, routes_for, running
 from tests.scripted import Script, ScriptedProvider
 
 pytestmark = pytest.mark.anyio
 
-CHUNKS = ("one", " two", " three")
 WITH_OPENING = ("extraction", "narrative", "volume")
 """Jobs whose streams have an event before the first piece of text."""
 
@@ -171,10 +170,8 @@ async def waiting_for_money(
     return first, second
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("policy", ["drain", "cancel"])
-async def test_who_leaves_while_waiting_for_money_has_spent_none(
-    policy: str, stream: bool, provider: ScriptedProvider, database_url: str
+async def check_leaving_while_waiting(
+    policy: str, provider: ScriptedProvider, database_url: str, *, stream: bool
 ) -> None:
     routes = routes_for(provider.url, budgets=TIGHT, on_disconnect=policy)
     async with running(routes, database_url) as gateway:
@@ -188,6 +185,20 @@ async def test_who_leaves_while_waiting_for_money_has_spent_none(
         spent = gateway.balances()["room-for-one", ""]["spent"]
     assert provider.arrived == 1, "nobody was left to be answered"
     assert spent == entry["amount_nanos"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("policy", ["drain", "cancel"])
+async def test_who_leaves_while_waiting_for_money_has_spent_none(
+    policy: str, stream: bool, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    await check_leaving_while_waiting(policy, provider, sqlite_url, stream=stream)
+
+
+async def test_who_leaves_while_waiting_has_spent_none_on_postgresql_either(
+    provider: ScriptedProvider, postgres_url: str
+) -> None:
+    await check_leaving_while_waiting("drain", provider, postgres_url, stream=True)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -15,14 +15,13 @@ import pytest
 from openai.types.chat import ChatCompletionChunk
 
 from tests.endings.bills import check_entry, money, only_entry, said
-from tests.endings.callers import JOBS, QUESTION, calling
+from tests.endings.callers import CHUNKS, JOBS, QUESTION, calling
 from tests.gateways import routes_for, running
 from tests.scripted import Script, ScriptedProvider
 
 pytestmark = pytest.mark.anyio
 
 WORDS = "The provider's own words."
-CHUNKS = ("one", " two", " three")
 NONE, ONE, ALL = "", "one", "one two three"
 OPENAI, ANTHROPIC, GEMINI, MISTRAL, OLLAMA = (
     "extraction",

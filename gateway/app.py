@@ -20,6 +20,7 @@ from gateway.doors.admin import admin_router
 from gateway.doors.answers import answer_in_one_shape
 from gateway.doors.catalogue import CatalogueDoor
 from gateway.doors.chat import ChatDoor
+from gateway.doors.documentation import document
 from gateway.doors.entrance import Entrance
 from gateway.doors.front import Front
 from gateway.doors.operations import BudgetGauges, OperationsDoors
@@ -125,6 +126,8 @@ class Gateway:
             title="Jobgate",
             summary="Don't pick a model. Pick a job.",
             lifespan=self._lifespan,
+            docs_url=None,
+            redoc_url=None,
             redirect_slashes=False,
             routes=[
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
@@ -135,6 +138,7 @@ class Gateway:
         )
         app.include_router(admin_router(entrance, self._ledger))
         answer_in_one_shape(app)
+        document(app)
         return app
 
     @property

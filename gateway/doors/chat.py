@@ -49,6 +49,9 @@ class ChatDoor:
             self._metrics.ended(trace.job, trace.target, outcome_of(refusal))
             await send_error(send, refusal, trace.headers(with_cost=False))
             return
+        except asyncio.CancelledError:
+            await send_error(send, _broken_off(), trace.headers(with_cost=False))
+            raise
         if isinstance(reply, PlainReply):
             headers = [JSON, *trace.headers(with_cost=True)]
             self._observe(trace)
@@ -85,9 +88,12 @@ class ChatDoor:
             async for events in stream.events():
                 if not presence.gone:
                     await send({"type": "http.response.body", "body": events, "more_body": True})
-        except GatewayError as error:
-            event = error_event(error_body(error))
-            await send({"type": "http.response.body", "body": event, "more_body": True})
+        except Exception as error:
+            await _send_last(send, as_gateway_error(error))
+        except asyncio.CancelledError:
+            await stream.aclose()
+            await _send_last(send, _broken_off())
+            raise
         finally:
             await stream.aclose()
             self._metrics.ended(trace.job, trace.target, stream.outcome)
@@ -108,3 +114,14 @@ class ChatDoor:
         task = asyncio.ensure_future(until_gone())
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
+
+
+async def _send_last(send: Send, error: GatewayError) -> None:
+    """An error as the last event of a stream that has begun."""
+    event = error_event(error_body(error))
+    await send({"type": "http.response.body", "body": event, "more_body": True})
+
+
+def _broken_off() -> ShuttingDown:
+    """What is told when the server cancels a request: its patience with this process is over."""
+    return ShuttingDown("the gateway had to end before the answer was whole", retry_after=2.0)

@@ -21,8 +21,6 @@ POLICY = {
     "/readyz": PUBLIC,
     "/metrics": PUBLIC,
     "/docs": PUBLIC,
-    "/docs/oauth2-redirect": PUBLIC,
-    "/redoc": PUBLIC,
     "/openapi.json": PUBLIC,
     "/v1/chat/completions": KEY,
     "/v1/models": KEY,

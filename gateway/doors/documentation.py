@@ -1,0 +1,132 @@
+"""/docs and /openapi.json: what the API is, readable without a network and without scripts.
+
+The doors under /v1 are not FastAPI's, so they are described here, once, in OpenAPI's words; the
+page is made from the same description.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+_KEY = {"type": "http", "scheme": "bearer", "description": "A key such as jg_..."}
+_TEXT = {"type": "string"}
+_HEADERS = {
+    "X-Jobgate-Job": "The job, whatever `model` says.",
+    "X-Jobgate-Tags": "Tags that the job accepts, such as stage=draft, run=nightly-7.",
+}
+_CHAT = {
+    "summary": "Answer a chat, plain or streamed",
+    "description": "OpenAI's chat completions. `model` is a job or an alias; every other field is"
+    " passed on as the chosen provider understands it, and x-jobgate-changed tells what was"
+    " changed. Refusals: 402 no budget, 403 not this job, 404 no such job, 413 too large,"
+    " 429 try again after Retry-After, 502 to 504 the provider.",
+    "tags": ["chat"],
+    "parameters": [
+        {"name": name, "in": "header", "required": False, "schema": _TEXT, "description": text}
+        for name, text in _HEADERS.items()
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["model", "messages"],
+                    "properties": {
+                        "model": {"type": "string", "example": "high-volume"},
+                        "messages": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+                        "stream": {"type": "boolean"},
+                        "max_tokens": {"type": "integer", "minimum": 1},
+                        "temperature": {"type": "number"},
+                    },
+                    "additionalProperties": True,
+                }
+            }
+        },
+    },
+    "responses": {
+        "200": {"description": "A chat completion, or its chunks as server-sent events"},
+        "4XX": {"description": "An error in OpenAI's shape"},
+        "5XX": {"description": "An error in OpenAI's shape"},
+    },
+}
+_LIST = {
+    "summary": "The jobs and aliases that this key may use",
+    "tags": ["models"],
+    "responses": {"200": {"description": "OpenAI's list of models"}},
+}
+_ONE = {
+    "summary": "One job or alias",
+    "tags": ["models"],
+    "parameters": [{"name": "name", "in": "path", "required": True, "schema": _TEXT}],
+    "responses": {"200": {"description": "OpenAI's model"}, "404": {"description": "No such job"}},
+}
+_PATHS: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"post": _CHAT},
+    "/v1/models": {"get": _LIST},
+    "/v1/models/{name}": {"get": _ONE},
+}
+
+_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Jobgate API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;max-width:48rem;
+margin:2rem auto;padding:0 1rem}}code{{font:0.95em ui-monospace,monospace}}section{{border-top:1px
+solid #8884;padding:.6rem 0}}h2{{font-size:1rem;margin:.2rem 0}}dt{{font-weight:600}}
+dd{{margin:0 0 .4rem 1rem}}</style></head><body><h1>Jobgate API</h1><p>Don't pick a model. Pick a
+job. Send a key as <code>Authorization: Bearer jg_...</code>. The same as data:
+<a href="/openapi.json">/openapi.json</a>.</p>{sections}</body></html>"""
+
+
+def document(app: FastAPI) -> None:
+    """Describe the whole API and put the page at /docs."""
+
+    def description() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title, version=app.version, summary=app.summary, routes=app.routes
+            )
+            secured = {
+                path: {m: {**o, "security": [{"key": []}]} for m, o in operations.items()}
+                for path, operations in (_PATHS | schema["paths"]).items()
+            }
+            schema["paths"] = secured
+            schema.setdefault("components", {})["securitySchemes"] = {"key": _KEY}
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    def page(_request: Request) -> Response:
+        return HTMLResponse(_PAGE.format(sections="".join(_sections(description()))))
+
+    app.openapi = description  # type: ignore[method-assign]
+    app.router.routes.append(Route("/docs", page, methods=["GET"]))
+
+
+def _sections(schema: dict[str, Any]) -> list[str]:
+    return [
+        _section(path, method, operation)
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+    ]
+
+
+def _section(path: str, method: str, operation: dict[str, Any]) -> str:
+    parameters = "".join(
+        f"<dt><code>{escape(p['name'])}</code> ({escape(p['in'])})</dt>"
+        f"<dd>{escape(p.get('description', ''))}</dd>"
+        for p in operation.get("parameters", ())
+    )
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    fields = ", ".join(body.get("schema", {}).get("properties", ()))
+    told = f"<p>Body: <code>{escape(fields)}</code>, …</p>" if fields else ""
+    text = operation.get("description") or operation.get("summary", "")
+    return (
+        f"<section><h2><code>{method.upper()} {escape(path)}</code></h2>"
+        f"<p>{escape(text)}</p>{told}<dl>{parameters}</dl></section>"
+    )

@@ -45,7 +45,16 @@ class Metrics:
     """The metrics of one running gateway, in a registry of their own."""
 
     def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
+        self._counters: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+        self._histograms: dict[tuple[Histogram, tuple[str, ...]], Histogram] = {}
+        self._of_requests()
+        self._of_providers()
+        self._of_the_books()
+        self._of_the_process()
+
+    def _of_requests(self) -> None:
+        registry = self.registry
         self.requests = Counter(
             "jobgate_requests",
             "Requests that ended, by job, target, outcome and whose fault it was.",
@@ -77,6 +86,9 @@ class Metrics:
             buckets=_SHORT,
             registry=registry,
         )
+
+    def _of_providers(self) -> None:
+        registry = self.registry
         self.upstream = Histogram(
             "jobgate_upstream_seconds",
             "Time from sending a call to the provider to the end of its answer.",
@@ -109,6 +121,9 @@ class Metrics:
             ["target"],
             registry=registry,
         )
+
+    def _of_the_books(self) -> None:
+        registry = self.registry
         self.holds_open = Gauge(
             "jobgate_holds_open", "Holds that this process has open.", registry=registry
         )
@@ -136,6 +151,9 @@ class Metrics:
         self.commit_failures = Counter(
             "jobgate_committer_failures", "Commits that the database refused.", registry=registry
         )
+
+    def _of_the_process(self) -> None:
+        registry = self.registry
         self.configuration_loaded = Gauge(
             "jobgate_configuration_loaded_timestamp_seconds",
             "When the live routes.yaml was loaded, in seconds since 1970.",
@@ -149,8 +167,6 @@ class Metrics:
         self.refused_keys = Counter(
             "jobgate_authentication_failures", "Requests without a good key.", registry=registry
         )
-        self._counters: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
-        self._histograms: dict[tuple[Histogram, tuple[str, ...]], Histogram] = {}
 
     def count(self, counter: Counter, labels: tuple[str, ...], amount: float = 1) -> None:
         """Add to a labelled counter."""

@@ -145,16 +145,24 @@ def parse_budget(text: str) -> tuple[int, str]:
 
 
 def parse_expiry(text: str, now: datetime) -> int:
-    """Microseconds since 1970 of "90d", "12h", "2w" or a date. Raises ConfigurationError."""
-    if length := _LENGTH.fullmatch(text.strip()):
-        return to_micros(now + timedelta(**{_UNITS[length[2]]: int(length[1])}))
+    """Microseconds since 1970 of "90d", "12h", "2w" or a date.
+
+    Raises ConfigurationError for what is neither, or is over already.
+    """
+    length = _LENGTH.fullmatch(text.strip())
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        if length:
+            moment = now + timedelta(**{_UNITS[length[2]]: int(length[1])})
+        else:
+            moment = datetime.fromisoformat(text.strip())
+    except (ValueError, OverflowError):
         raise ConfigurationError(
             [f"expires {text!r}: write a length such as 90d, or a date such as 2027-01-31"]
         ) from None
-    return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment <= now:
+        raise ConfigurationError([f"expires {text!r}: that is over already"])
+    return to_micros(moment)
 
 
 def _check_jobs(routes: Path, names: tuple[str, ...]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +32,9 @@ from gateway.settings import Settings
 
 _SWITCH_SECONDS = 0.0005
 """How long one thread may keep the interpreter: the committer must not wait for the loop's 5 ms."""
+
+_CANNOT_SERVE = 3
+"""Exit status when the server did not start."""
 
 _COLLECTOR = (20_000, 20, 50)
 """Fewer, larger collections: most of what a request makes is gone without them."""
@@ -76,12 +81,15 @@ def serve(
 
 
 def run(gateway: Gateway) -> None:
-    """Run the server for a gateway whose books are open."""
+    """Run the server for a gateway whose books are open, until it is told to stop.
+
+    Raises SystemExit when it cannot begin to serve.
+    """
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()  # what was made so far lives until the end; the collector need not look at it
     gc.set_threshold(*_COLLECTOR)
-    uvicorn.run(
+    config = uvicorn.Config(
         gateway.asgi,
         host=gateway.settings.host,
         port=gateway.settings.port,
@@ -97,6 +105,13 @@ def run(gateway: Gateway) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=gateway.settings.shutdown_seconds,
     )
+    server = uvicorn.Server(config)
+    # The server repeats the signal that it has obeyed; to end by it would look like a crash.
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise SystemExit(_CANNOT_SERVE)
 
 
 def announce(first: FirstKey) -> None:

@@ -25,6 +25,8 @@ from gateway.store.tables import (
 
 HOUR = 3_600_000_000
 """Microseconds in an hour."""
+_TOLD_AT_MOST = 1000
+"""Characters of a text that a caller or a provider made up."""
 
 REPORTED, COUNTED, PRESUMED = "reported", "counted", "presumed"
 """Qualities: told by the provider; counted by us; the ceiling, because nobody came back."""
@@ -109,9 +111,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             "residency": draft.residency,
             "confined": draft.confined,
             "model": draft.model,
-            "model_served": ending.model_served,
-            "upstream_id": ending.upstream_id,
-            "service_tier": ending.service_tier,
+            "model_served": _told(ending.model_served),
+            "upstream_id": _told(ending.upstream_id),
+            "service_tier": _told(ending.service_tier),
             "stage": draft.tags.get("stage", ""),
             "tags": _json(draft.tags),
             "stream": draft.stream,
@@ -136,9 +138,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             "ceiling_tokens": self.ceiling_tokens,
             "prices": _json(ending.rates or draft.rates),
             "balances": self.balances,
-            "changed": "; ".join(draft.changed),
+            "changed": _told("; ".join(draft.changed)),
             "corrects": self.corrects,
-            "reason": ending.reason,
+            "reason": _told(ending.reason),
             "author": ending.author,
         }
 
@@ -189,6 +191,13 @@ def _upsert(engine: str) -> Any:
 
 
 _encoder = msgspec.json.Encoder()
+
+
+def _told(text: str) -> str:
+    """What somebody outside has said, as far as any database can keep it."""
+    if text.isprintable():
+        return text[:_TOLD_AT_MOST]
+    return "".join(c if c.isprintable() else " " for c in text[:_TOLD_AT_MOST])
 
 
 def _json(value: object) -> str:

@@ -25,6 +25,7 @@ from gateway.errors import (
     RateLimited,
     TooLarge,
     Unavailable,
+    UpstreamBusy,
     UpstreamFailed,
     UpstreamRefused,
 )
@@ -150,8 +151,9 @@ class Pipeline:
         breaker = self._parts.breakers[target.name]
         if not breaker.allows():
             raise _Passed(
-                Unavailable(
+                UpstreamBusy(
                     f"{target.name} failed several times in a row and is left alone for a while",
+                    target=target.name,
                     retry_after=breaker.seconds_left,
                 )
             )

@@ -5,7 +5,7 @@ not implied: SQLite runs with synchronous=NORMAL (nothing is lost when the proce
 power cut can take the last moments) or FULL by setting; PostgreSQL gives its own guarantee.
 
 Foreign exceptions end here: a caller of this room meets DatabaseDown (try again later) or
-DatabaseConflict (somebody else was first, or a constraint said no), and nothing else.
+DatabaseConflict (it cannot be written at all), and nothing else.
 """
 
 from __future__ import annotations
@@ -29,16 +29,20 @@ BUSY_SECONDS = 5
 """How long a statement waits for another writer before the database counts as down."""
 
 
+_NEVER = (sqlite3.IntegrityError, sqlite3.DataError, psycopg.IntegrityError, psycopg.DataError)
+"""What no second try changes: a constraint, a number too large, a character that cannot be kept."""
+
+
 class DatabaseDown(Exception):
     """The database cannot be reached, is full, locked or read-only."""
 
 
 class DatabaseBusy(DatabaseDown):
-    """Another writer has the database just now."""
+    """Another writer has the database just now, or was first; the same will do in a moment."""
 
 
 class DatabaseConflict(Exception):
-    """A constraint said no, or a concurrent transaction was first."""
+    """A constraint said no, or a value cannot be kept: the same will never do."""
 
 
 class Database:
@@ -180,6 +184,9 @@ class Session:
         except (sqlite3.Error, psycopg.Error, DBAPIError) as error:
             self._abandon()
             raise _mapped(error) from error
+        except (OverflowError, UnicodeError) as error:  # a driver's, for a value it cannot send
+            self._abandon()
+            raise DatabaseConflict(f"{type(error).__name__}: a value cannot be kept") from error
         except BaseException:
             self._abandon()
             raise
@@ -256,10 +263,10 @@ def _begin_immediately(connection: Any) -> None:
 
 def _mapped(error: Exception) -> Exception:
     original = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(original, sqlite3.IntegrityError | psycopg.IntegrityError):
+    if isinstance(original, _NEVER):
         return DatabaseConflict(str(original).strip())
     if isinstance(original, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
-        return DatabaseConflict(str(original).strip())
+        return DatabaseBusy(str(original).strip())
     code = getattr(original, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return DatabaseBusy(str(original))

@@ -10,12 +10,18 @@ balance from the entries, and so to check it.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, MetaData, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, MetaData, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 
 def _big(*, key: bool = False, nullable: bool = False) -> Column[int]:
     return Column(BigInteger, primary_key=key, nullable=nullable, autoincrement=False)
+
+
+def _hold_id(*, key: bool = False) -> Column[str]:
+    """The id of a hold, compared by its bytes: the entries of a request are a range of ids."""
+    kind = Text().with_variant(Text(collation="C"), "postgresql")
+    return Column(kind, primary_key=key, nullable=False)
 
 
 class Team(SQLModel, table=True):
@@ -74,7 +80,9 @@ class Balance(SQLModel, table=True):
 
     __tablename__ = "balances"
     __table_args__ = (
-        UniqueConstraint("org", "budget", "subject", "starts_at", name="uq_balances_period"),
+        UniqueConstraint(
+            "org", "budget", "subject", "unit", "starts_at", name="uq_balances_period"
+        ),
     )
     org: str = Field(primary_key=True)
     id: int = Field(sa_column=_big(key=True))
@@ -100,7 +108,7 @@ class Hold(SQLModel, table=True):
     __tablename__ = "holds"
     __table_args__ = (Index("ix_holds_lapse", "org", "lapses_at"),)
     org: str = Field(primary_key=True)
-    id: str = Field(primary_key=True)
+    id: str = Field(sa_column=_hold_id(key=True))
     instance: str
     """Which running gateway opened it."""
     admitted_at: int = Field(sa_column=_big())
@@ -119,7 +127,7 @@ class EntryRow(SQLModel, table=True):
     __tablename__ = "entries"
     __table_args__ = (Index("ix_entries_admitted", "org", "admitted_at"),)
     org: str = Field(primary_key=True)
-    id: str = Field(primary_key=True)
+    id: str = Field(sa_column=_hold_id(key=True))
     kind: str
     request_id: str
     attempt: int
@@ -164,7 +172,7 @@ class EntryRow(SQLModel, table=True):
     prices: str
     balances: str
     changed: str
-    corrects: str
+    corrects: str = Field(sa_column=_hold_id())
     """The id of the entry that this one corrects, or empty."""
     reason: str
     author: str

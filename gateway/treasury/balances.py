@@ -1,6 +1,6 @@
 """Balances: what each budget has spent and held in its period, and their rows.
 
-A balance is known by budget, subject and the start of its period, and has a number that never
+A balance is known by budget, subject, unit and the start of its period, and has a number that never
 changes. Rows are locked in ascending order of that number by everybody, so nobody deadlocks.
 """
 
@@ -20,7 +20,7 @@ _COUNTERS = Counter.__table__  # type: ignore[attr-defined]
 _REMEMBERED = 20_000
 """Numbers of balances kept in memory; beyond it the memory starts anew."""
 
-_Name = tuple[str, str, int]
+_Name = tuple[str, str, str, str, int]
 
 
 class BalanceTable:
@@ -30,17 +30,24 @@ class BalanceTable:
         self._org = org
         self._numbers: dict[_Name, int] = {}
         self._find = prepare(
-            select(_TABLE.c.id).where(
+            select(_TABLE.c.id, _TABLE.c.period, _TABLE.c.ends_at).where(
                 _TABLE.c.org == bindparam("org"),
                 _TABLE.c.budget == bindparam("budget"),
                 _TABLE.c.subject == bindparam("subject"),
+                _TABLE.c.unit == bindparam("unit"),
                 _TABLE.c.starts_at == bindparam("starts_at"),
             ),
             engine,
         )
+        self._prolong = prepare(
+            update(_TABLE)
+            .where(_TABLE.c.org == bindparam("in_org"), _TABLE.c.id == bindparam("number"))
+            .values(period=bindparam("new_period"), ends_at=bindparam("new_end")),
+            engine,
+        )
         self._insert = prepare(
             INSERTS[engine](_TABLE).on_conflict_do_nothing(
-                index_elements=["org", "budget", "subject", "starts_at"]
+                index_elements=["org", "budget", "subject", "unit", "starts_at"]
             ),
             engine,
         )
@@ -63,6 +70,7 @@ class BalanceTable:
                     _TABLE.c.held,
                     _TABLE.c.overrun,
                     _TABLE.c.limit_value,
+                    _TABLE.c.hard,
                 )
                 .where(_TABLE.c.org == bindparam("org"), _TABLE.c.id.in_(items))
                 .order_by(_TABLE.c.id)
@@ -78,13 +86,15 @@ class BalanceTable:
                 held=bindparam("new_held"),
                 overrun=bindparam("new_overrun"),
                 limit_value=bindparam("new_limit"),
+                hard=bindparam("new_hard"),
             ),
             engine,
         )
 
     def number(self, cursor: Cursor, line: Line) -> int:
         """The number of the line's balance, which is made when it is not there yet."""
-        name = (line.budget.name, line.subject, line.starts_at)
+        budget = line.budget
+        name = (budget.name, line.subject, budget.unit, budget.period, line.starts_at)
         number = self._numbers.get(name)
         if number is None:
             number = self._look_up(cursor, line) or self._make(cursor, line)
@@ -115,6 +125,7 @@ class BalanceTable:
                 "new_held": state.held,
                 "new_overrun": state.overrun,
                 "new_limit": state.limit,
+                "new_hard": state.hard,
             }
             for state in states
             if state.changed
@@ -123,14 +134,23 @@ class BalanceTable:
             cursor.run_many(self._save, rows)
 
     def _look_up(self, cursor: Cursor, line: Line) -> int | None:
+        """The number of a balance that is there; the period of its budget may have changed."""
+        budget = line.budget
         values = {
             "org": self._org,
-            "budget": line.budget.name,
+            "budget": budget.name,
             "subject": line.subject,
+            "unit": budget.unit,
             "starts_at": line.starts_at,
         }
-        rows: Sequence[tuple[int]] = cursor.rows(self._find, values)
-        return rows[0][0] if rows else None
+        rows: Sequence[tuple[int, str, int]] = cursor.rows(self._find, values)
+        if not rows:
+            return None
+        number, period, ends_at = rows[0]
+        if (period, ends_at) != (budget.period, line.ends_at):
+            new = {"new_period": budget.period, "new_end": line.ends_at}
+            cursor.run(self._prolong, {"in_org": self._org, "number": number, **new})
+        return number
 
     def _make(self, cursor: Cursor, line: Line) -> int:
         """Make the balance; two processes at once agree on whichever came first."""

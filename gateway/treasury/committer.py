@@ -53,6 +53,13 @@ ABANDONED = Ending(
     reason="the caller left before the provider was asked",
 )
 
+IN_DOUBT = Ending(
+    kind=RELEASE,
+    outcome="books_down",
+    quality=REPORTED,
+    reason="the books broke off while it was admitted; the provider was not asked",
+)
+
 _Answer = tuple[asyncio.Future[Any], object]
 """Who is told what after a commit."""
 
@@ -69,6 +76,7 @@ class Committer:
         self._admissions: deque[Admission] = deque()
         self._closings: deque[Closing] = deque()
         self._waiting: list[Admission] = []
+        self._open: set[str] = set()
         self._stopping = False
         self._down = False
         self._retry_at = 0.0
@@ -132,9 +140,11 @@ class Committer:
     def _commit(self, admissions: list[Admission], closings: list[Closing]) -> None:
         candidates = [a for a in (*self._waiting, *admissions) if not a.future.cancelled()]
         began = time.perf_counter()
+        result: Result | None = None
         try:
             with self._session.transaction() as cursor:
-                result = self._group.run(cursor, candidates, closings, self._clock.now())
+                now, instant = self._clock.now(), time.monotonic()
+                result = self._group.run(cursor, candidates, closings, now, instant)
         except DatabaseBusy as busy:
             self._group.forget()
             self._try_again(busy, admissions, closings)
@@ -146,6 +156,8 @@ class Committer:
         except DatabaseDown as error:
             self._group.forget()
             self._closings.extendleft(reversed(closings))
+            if result is not None:
+                self._in_doubt(result)
             self._went_down(error, admissions)
             return
         self._came_back()
@@ -157,6 +169,7 @@ class Committer:
         answers: list[_Answer] = []
         for closing, entry in zip(closings, result.entries, strict=True):
             self._count(entry)
+            self._open.discard(closing.hold.id)
             if closing.future is not None:
                 answers.append((closing.future, entry))
         now = time.monotonic()
@@ -171,9 +184,11 @@ class Committer:
                 waiting.append(admission)
             else:
                 answers.append((admission.future, answer))
+                if isinstance(answer, Hold):
+                    self._open.add(answer.id)
         self._waiting = waiting
         self._metrics.holds_waiting.set(len(waiting))
-        self._metrics.holds_open.inc(result.opened - len(closings))
+        self._metrics.holds_open.set(len(self._open))
         self._deliver(answers)
 
     # ---- when the database does not take it
@@ -194,17 +209,29 @@ class Committer:
     def _one_by_one(
         self, admissions: list[Admission], closings: list[Closing], conflict: DatabaseConflict
     ) -> None:
-        """A group that the database would not take is taken apart, to find the one at fault."""
-        if len(admissions) + len(closings) > 1:
+        """A group that the database would not take is taken apart, to find the one at fault.
+
+        Those who wait are taken apart too, and wait on if there is still no room for them.
+        """
+        candidates, self._waiting = [*self._waiting, *admissions], []
+        if len(candidates) + len(closings) > 1:
             for closing in closings:
                 self._commit([], [closing])
-            for admission in admissions:
+            for admission in candidates:
                 self._commit([admission], [])
             return
         log.error("the database refused one operation: %s", conflict)
         self._metrics.commit_failures.inc()
-        self._refuse(admissions)
+        self._refuse(candidates)
         self._deliver([(c.future, _books_are_down()) for c in closings if c.future is not None])
+
+    def _in_doubt(self, result: Result) -> None:
+        """The connection broke in the commit: holds that may be there are given back later.
+
+        Those who asked for them are refused. Endings are tried again; they end a hold only once.
+        """
+        holds = [answer for _, answer in result.answers if isinstance(answer, Hold)]
+        self._closings.extend(Closing(hold, IN_DOUBT) for hold in holds)
 
     def _went_down(self, error: DatabaseDown, admissions: Sequence[Admission]) -> None:
         """Refuse what wants money, keep what has ended, look again in a moment."""
@@ -240,6 +267,7 @@ class Committer:
         self._came_back()
         for entry in entries:
             self._count(entry)
+            self._open.discard(entry.id)
             self._metrics.holds_lapsed.inc()
             log.warning("hold %s lapsed at its ceiling of %d nanos", entry.id, entry.ceiling_nanos)
 

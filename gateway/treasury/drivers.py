@@ -143,7 +143,9 @@ class ThreadDriver:
             self._arrived.clear()
             delay = self._turn()
             if self._stopping:
-                last_turns = 0 if delay >= _ONLY_LOOKING else last_turns - 1
+                if delay >= _ONLY_LOOKING:
+                    return
+                last_turns -= 1
             self._arrived.wait(delay)
 
 

@@ -73,7 +73,6 @@ class Result:
 
     entries: list[Entry] = field(default_factory=list)
     answers: list[tuple[Admission, Hold | Shortage]] = field(default_factory=list)
-    opened: int = 0
 
 
 class Group:
@@ -86,9 +85,12 @@ class Group:
         self._writer = EntryWriter(org, engine)
         table = EntryRow.__table__  # type: ignore[attr-defined]
         self._booked = prepare(
-            select(table.c.amount_nanos, table.c.tokens).where(
-                table.c.org == bindparam("org"), table.c.id == bindparam("id")
-            ),
+            select(table.c.id, table.c.kind, table.c.amount_nanos, table.c.tokens)
+            .where(
+                table.c.org == bindparam("org"),
+                table.c.id.in_([bindparam("id"), bindparam("correction")]),
+            )
+            .order_by(table.c.id),
             engine,
         )
 
@@ -102,8 +104,13 @@ class Group:
         admissions: Sequence[Admission],
         closings: Sequence[Closing],
         now: int,
+        instant: float,
     ) -> Result:
-        """End, admit and write; the caller commits. `now` is microseconds since 1970."""
+        """End, admit and write; the caller commits.
+
+        `now` is microseconds since 1970, `instant` the same moment on the clock that admissions
+        wait by. A group whose commit is in doubt may be run again: what has ended stays as it is.
+        """
         wants = [self._wants(cursor, admission, now) for admission in admissions]
         numbers = {number for want in wants for number, _ in want}
         for closing in closings:
@@ -113,14 +120,14 @@ class Group:
         holds: list[Hold] = []
         waited_for: set[int] = set()
         for admission, want in zip(admissions, wants, strict=True):
-            shortage = decide([(line, states[number]) for number, line in want], waited_for)
+            wanted = [(line, states[number]) for number, line in want]
+            shortage = decide(wanted, waited_for, waits=instant < admission.wait_until)
             if shortage is not None:
                 result.answers.append((admission, shortage))
                 continue
             hold = _hold(admission, sorted(number for number, _ in want), now)
             holds.append(hold)
             result.answers.append((admission, hold))
-        result.opened = len(holds)
         if holds:
             self._holds.add(cursor, holds)
         self._balances.save(cursor, states.values())
@@ -155,29 +162,44 @@ class Group:
         still_open = self._holds.lock_open(cursor, [closing.hold.id for closing in closings])
         told: list[Entry] = []
         written: list[Entry] = []
+        ended: list[str] = []
         for closing in closings:
-            touched = [states[number] for number in closing.hold.balances]
-            if closing.hold.id in still_open:
-                made = [_entry(closing.hold, closing.ending, now)]
-                held = _held(closing.hold, states)
+            hold = closing.hold
+            entry = _entry(hold, closing.ending, now)
+            if hold.id in still_open:
+                still_open.discard(hold.id)
+                ended.append(hold.id)
+                made = [entry]
+                for number in hold.balances:
+                    state = states[number]
+                    ceiling = hold.amount(state.unit)
+                    give_back(state, ceiling, _spent(entry, state.unit), ceiling)
             else:
                 made = self._correction(cursor, closing, now)
-                held = [0] * len(touched)
-            for entry in made:
-                give_back(touched, held, [_spent(entry, state.unit) for state in touched])
-                held = [0] * len(touched)
-            told.append(made[-1])
+                for correction in made:
+                    for number in hold.balances:
+                        state = states[number]
+                        spent = _spent(correction, state.unit)
+                        give_back(state, 0, spent, _ceiling(correction, state.unit))
+            told.append(made[-1] if made else entry)
             written += made
-        if still_open:
-            self._holds.remove(cursor, list(still_open))
+        if ended:
+            self._holds.remove(cursor, ended)
         self._writer.write(cursor, written)
         return told
 
     def _correction(self, cursor: Cursor, closing: Closing, now: int) -> list[Entry]:
-        """The hold has lapsed meanwhile: what was presumed is taken back, what was used booked."""
+        """The hold has lapsed meanwhile: what was presumed is taken back, what was used booked.
+
+        Nothing when it did not lapse: then this is the second try of an ending, or of giving back
+        a hold, whose commit was in doubt, and the books are right as they are.
+        """
         hold, ending = closing.hold, closing.ending
-        rows = cursor.rows(self._booked, {"org": self._org, "id": hold.id})
-        presumed_nanos, presumed_tokens = rows[0] if rows else (0, 0)
+        ids = {"id": hold.id, "correction": f"{hold.id}.late-1"}
+        rows = cursor.rows(self._booked, {"org": self._org, **ids})
+        if len(rows) != 1 or rows[0][1] != LAPSE:
+            return []
+        presumed_nanos, presumed_tokens = rows[0][2:]
         log.warning("hold %s had lapsed before it was settled; the entry is corrected", hold.id)
         taken_back = Ending(
             kind=ADJUST,
@@ -196,7 +218,11 @@ class Group:
         )
         return [
             _adjustment(hold, "late-1", taken_back, now),
-            _adjustment(hold, "late-2", booked, now),
+            msgspec.structs.replace(
+                _adjustment(hold, "late-2", booked, now),
+                ceiling_nanos=hold.ceiling_nanos,
+                ceiling_tokens=hold.ceiling_tokens,
+            ),
         ]
 
 
@@ -240,7 +266,7 @@ def _entry(hold: Hold, ending: Ending, now: int) -> Entry:
 
 
 def _adjustment(hold: Hold, suffix: str, ending: Ending, now: int) -> Entry:
-    """A correction of the entry of a hold; it has no ceiling of its own."""
+    """A correction of the entry of a hold."""
     return Entry(
         id=f"{hold.id}.{suffix}",
         draft=hold.draft,
@@ -255,11 +281,13 @@ def _adjustment(hold: Hold, suffix: str, ending: Ending, now: int) -> Entry:
     )
 
 
-def _held(hold: Hold, states: dict[int, State]) -> list[int]:
-    return [hold.amount(states[number].unit) for number in hold.balances]
-
-
 def _spent(entry: Entry, unit: str) -> int:
     if unit == "usd":
         return entry.ending.amount_nanos
     return entry.ending.tokens if unit == "tokens" else entry.request_count
+
+
+def _ceiling(entry: Entry, unit: str) -> int:
+    if unit == "usd":
+        return entry.ceiling_nanos
+    return entry.ceiling_tokens if unit == "tokens" else entry.request_count

@@ -1,7 +1,9 @@
 """Calendar periods: where "this month" begins and ends, in the organisation's time zone.
 
 Periods follow the wall clock, so a day can have 23 or 25 hours, and a month begins at local
-midnight. Both ends are microseconds since 1970 in UTC; the end belongs to the next period.
+midnight. Both ends are microseconds since 1970 in UTC; the end belongs to the next period. Every
+moment is in exactly one period of a kind: where a clock is moved by less than an hour, the hour
+around it is cut in two.
 """
 
 from __future__ import annotations
@@ -50,11 +52,46 @@ class Calendar:
             return start, start + MINUTE
         local = to_datetime(at).astimezone(self.zone)
         if period == "hour":
-            offset = (local.utcoffset() or timedelta()) // timedelta(microseconds=1)
-            start = at - (at + offset) % HOUR
-            return start, start + HOUR
-        first, after = self._dates(period, local.date())
+            return self._hour(at)
+        first, after = self._dates(period, self._day(local.date(), at))
         return self._midnight(first), self._midnight(after)
+
+    def _hour(self, at: int) -> tuple[int, int]:
+        offset = self._offset(at)
+        start = at - (at + offset) % HOUR
+        end = start + HOUR
+        if self._offset(start) != offset:
+            start = self._change(start, at)
+        if self._offset(end - 1) != offset:
+            end = self._change(at, end - 1)
+        return start, end
+
+    def _offset(self, at: int) -> int:
+        """By how much the wall clock is ahead of UTC, in microseconds."""
+        local = to_datetime(at).astimezone(self.zone)
+        return (local.utcoffset() or timedelta()) // timedelta(microseconds=1)
+
+    def _change(self, before: int, after: int) -> int:
+        """The first moment with the offset of `after`; at `before` there was another."""
+        new = self._offset(after)
+        while after - before > 1:
+            middle = (before + after) // 2
+            if self._offset(middle) == new:
+                after = middle
+            else:
+                before = middle
+        return after
+
+    def _day(self, shown: date, at: int) -> date:
+        """The day that a moment counts for, which shows the date `shown`.
+
+        Another one when the clock is put back over midnight: a day that has begun is not left.
+        """
+        if at < self._midnight(shown):
+            return shown - timedelta(days=1)
+        if at >= self._midnight(shown + timedelta(days=1)):
+            return shown + timedelta(days=1)
+        return shown
 
     def _dates(self, period: str, day: date) -> tuple[date, date]:
         if period == "day":

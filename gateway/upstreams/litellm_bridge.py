@@ -19,7 +19,13 @@ import litellm
 import msgspec
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-from gateway.errors import BadRequest, UpstreamBroken, UpstreamFailed, UpstreamRefused
+from gateway.errors import (
+    BadRequest,
+    ConfigurationError,
+    UpstreamBroken,
+    UpstreamFailed,
+    UpstreamRefused,
+)
 from gateway.jobs.routes import Provider, Target
 from gateway.metering.reading import litellm_chat, service_tier, stated_cost
 from gateway.upstreams.delivered import Delivered
@@ -76,9 +82,13 @@ Json = dict[str, Any]
 
 
 class LiteLLM:
-    """One provider that LiteLLM speaks for."""
+    """One provider that LiteLLM speaks for; raises ConfigurationError if it does not."""
 
     def __init__(self, provider: Provider) -> None:
+        if provider.litellm_provider not in {each.value for each in litellm.LlmProviders}:
+            raise ConfigurationError(
+                [f"{provider.name}: LiteLLM knows no provider {provider.litellm_provider!r}"]
+            )
         _tame()
         self._provider = provider
         self._pool = Pool(provider)

@@ -129,15 +129,15 @@ def _plain(target: Target, body: bytes) -> PlainReply:
         raise broken(target, f"answered without choices: {provider_message(body)}")
     meter = Meter()
     _read(answer, meter, target.provider.flavour)
-    if _in_parts(target, body):
+    if _in_parts(target.provider.flavour, body):
         fields = _decode_fields(body)
         fields["choices"] = msgspec.Raw(without_parts(bytes(fields["choices"])))
         body = _encode(fields)
     return PlainReply(body, meter)
 
 
-def _in_parts(target: Target, data: bytes) -> bool:
-    return target.provider.flavour == "mistral" and in_parts(data)
+def _in_parts(flavour: str, data: bytes) -> bool:
+    return flavour == "mistral" and in_parts(data)
 
 
 def _read(answer: _Answer, meter: Meter, flavour: str) -> bool:
@@ -177,6 +177,7 @@ class PassedEvents:
         self.meter = Meter()
         self.complete = False
         self._call = call
+        self._flavour = call.target.provider.flavour
         self._delivered = Delivered()
         self._usage_event: bytes | None = None
         self._finished = False
@@ -198,12 +199,12 @@ class PassedEvents:
             message = provider_message(data)
             raise broken(self._call.target, f"ended the stream with an error: {message}")
         self._keep(answer)
-        if _in_parts(self._call.target, data):
+        if _in_parts(self._flavour, data):
             fields = _decode_fields(data)
             fields["choices"] = msgspec.Raw(without_parts(bytes(answer.choices)))
             data = _encode(fields)
             event = b"data: " + data + b"\n\n"
-        if _read(answer, self.meter, self._call.target.provider.flavour):
+        if _read(answer, self.meter, self._flavour):
             return self._without_usage(data, answer)
         if answer.is_empty:
             return None  # Azure's filter results and the like: clients look at choices[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -61,3 +62,12 @@ def only_entry(gateway: RunningGateway, request_id: str) -> dict[str, Any]:
     """The one entry of a request that took one attempt."""
     (entry,) = gateway.entries(request_id)
     return entry
+
+
+async def settled(gateway: RunningGateway, count: int) -> list[dict[str, Any]]:
+    """All entries, when there are so many and no hold is open. Raises TimeoutError."""
+    async with asyncio.timeout(5):
+        while True:
+            entries = await asyncio.to_thread(gateway.entries)
+            if len(entries) >= count and not await asyncio.to_thread(gateway.open_holds):
+                return entries

@@ -15,6 +15,7 @@ from typing import Any, Self
 import aiohttp
 
 from tests.gateways import RunningGateway
+from tests.scripted import Script, ScriptedProvider
 
 QUESTION = [{"role": "user", "content": "Say something."}]
 CLOUD_JOBS = ("extraction", "narrative", "workspace", "volume")
@@ -90,6 +91,15 @@ async def calling(gateway: RunningGateway) -> AsyncIterator[Caller]:
     """A caller with a key of its own."""
     async with aiohttp.ClientSession() as session:
         yield Caller(gateway.url, gateway.key(), session)
+
+
+async def all_is_well(gateway: RunningGateway, provider: ScriptedProvider) -> None:
+    """Every target answers once, so that failures do not add up and open a breaker."""
+    provider.script = Script()
+    async with calling(gateway) as caller:
+        for job in JOBS:
+            assert (await caller.ask(job)).status == 200
+    provider.bill.clear()
 
 
 class Leaver:

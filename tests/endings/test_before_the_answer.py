@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from tests.endings.bills import check_entry, money, only_entry, said
-from tests.endings.callers import FORMS, JOBS, QUESTION, Heard, calling
+from tests.endings.callers import FORMS, JOBS, QUESTION, Heard, all_is_well, calling
 from tests.gateways import RunningGateway, routes_for, running
 from tests.scripted import Script, ScriptedProvider
 
@@ -81,15 +81,6 @@ async def check_every(
     assert told == dict.fromkeys(EVERY, (ending.status, ending.code, ending.retry))
     assert booked == dict.fromkeys(EVERY, (ending.outcome, ending.quality))
     return answers
-
-
-async def all_is_well(gateway: RunningGateway, provider: ScriptedProvider) -> None:
-    """Every target answers once, so that failures do not add up and open a breaker."""
-    provider.script = Script()
-    async with calling(gateway) as caller:
-        for job in JOBS:
-            assert (await caller.ask(job)).status == 200
-    provider.bill.clear()
 
 
 @pytest.mark.parametrize("why", STATUSES)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from tests.endings.bills import check_entry, money, said
+from tests.endings.bills import check_entry, money, said, settled
 from tests.endings.callers import CHUNKS, JOBS, Leaver
 from tests.gateways import RunningGateway, routes_for, running
 from tests.scripted import Script, ScriptedProvider
@@ -46,15 +45,6 @@ MOMENTS = {
     "streamed, between two chunks": Moment(True, 2, b" two"),
     "streamed, after the last chunk": Moment(True, 3, b" three"),
 }
-
-
-async def settled(gateway: RunningGateway, count: int) -> list[dict[str, Any]]:
-    """All entries, when there are so many and no hold is open."""
-    async with asyncio.timeout(5):
-        while True:
-            entries = await asyncio.to_thread(gateway.entries)
-            if len(entries) >= count and not await asyncio.to_thread(gateway.open_holds):
-                return entries
 
 
 async def leave_at(moment: Moment, gateway: RunningGateway, provider: ScriptedProvider) -> None:

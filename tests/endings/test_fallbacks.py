@@ -173,7 +173,7 @@ async def test_a_target_that_keeps_failing_is_left_alone_for_a_while(
         (entry,) = check_attempts(gateway, provider, spare)
         assert gateway.entries(nobody.request_id) == []
     assert (entry["target"], *said(entry)) == (SPARE, *WELL)
-    assert (nobody.status, nobody.error["code"], nobody.attempts) == (503, "unavailable", 0)
+    assert (nobody.status, nobody.error["code"], nobody.attempts) == (503, "upstream_busy", 0)
     assert 1 <= int(nobody.headers["retry-after"]) <= 15
     assert provider.arrived == 6
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.endings.bills import check_entry, money, only_entry, said
-from tests.endings.callers import JOBS, calling
+from tests.endings.callers import JOBS, all_is_well, calling
 from tests.gateways import routes_for, running
 from tests.scripted import Script, ScriptedProvider
 
@@ -42,21 +42,20 @@ READABLE = {
 ODD_CHOICES = ["5", '"one"', "{}", "[5]", "[null]", '[{"message": 5}]']
 
 
-@pytest.mark.parametrize("what", UNREADABLE)
 async def test_what_cannot_be_read_is_an_error_and_presumed_to_cost_the_ceiling(
-    what: str, provider: ScriptedProvider, sqlite_url: str
+    provider: ScriptedProvider, sqlite_url: str
 ) -> None:
-    provider.script = UNREADABLE[what]
-    told, booked = {}, {}
     async with running(routes_for(provider.url), sqlite_url) as gateway, calling(gateway) as caller:
-        for job in JOBS:
-            heard = await caller.ask(job)
-            entry = only_entry(gateway, heard.request_id)
-            check_entry(entry, money(provider.bill[-1:]))
-            told[job], booked[job] = (heard.status, heard.error["code"]), said(entry)
-    assert len(provider.bill) == len(JOBS)
-    assert told == dict.fromkeys(JOBS, (502, "upstream_failed"))
-    assert booked == dict.fromkeys(JOBS, ("provider_broken", "presumed"))
+        for what, script in UNREADABLE.items():
+            await all_is_well(gateway, provider)
+            provider.script = script
+            for job in JOBS:
+                heard = await caller.ask(job)
+                entry = only_entry(gateway, heard.request_id)
+                check_entry(entry, money(provider.bill[-1:]))
+                assert (heard.status, heard.error["code"]) == (502, "upstream_failed"), what
+                assert said(entry) == ("provider_broken", "presumed"), what
+            assert len(provider.bill) == len(JOBS), what
 
 
 async def test_what_can_be_read_is_an_answer_and_booked_as_well_as_it_is_known(

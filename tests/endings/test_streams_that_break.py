@@ -7,7 +7,7 @@ delivered is paid for.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import openai
@@ -15,8 +15,8 @@ import pytest
 from openai.types.chat import ChatCompletionChunk
 
 from tests.endings.bills import check_entry, money, only_entry, said
-from tests.endings.callers import CHUNKS, JOBS, QUESTION, calling
-from tests.gateways import routes_for, running
+from tests.endings.callers import CHUNKS, JOBS, QUESTION, Caller, all_is_well, calling
+from tests.gateways import RunningGateway, routes_for, running
 from tests.scripted import Script, ScriptedProvider
 
 pytestmark = pytest.mark.anyio
@@ -40,65 +40,64 @@ def script(**how: object) -> Script:
     return Script(chunks=CHUNKS, error=WORDS, **how)  # type: ignore[arg-type]
 
 
+def closed(**how: object) -> Script:
+    """The connection is closed in good order, the body is not at its end."""
+    return script(cut_mode="eof", **how)
+
+
+def ended(**how: object) -> Script:
+    """The body ends as HTTP has it, and lacks the rest."""
+    return script(cut_mode="end", **how)
+
+
 @dataclass(frozen=True)
 class Way:
     """How the provider behaves, and what of the answer the caller has when it is over."""
 
     script: Script
     heard: str
-    code: str = "upstream_failed"
     words: str = ""
     jobs: Collection[str] = JOBS
-    timeouts: str = "{}"
 
 
-BREAKS = {
-    "reset before the first chunk": Way(script(cut_after_chunk=0), NONE, jobs=WITH_OPENING),
-    "reset after one chunk": Way(script(cut_after_chunk=1), ONE),
-    "reset after the last chunk": Way(script(cut_after_chunk=3), ALL),
-    "reset before the end mark": Way(script(cut_after_chunk=-1), ALL),
-    "closed before the first chunk": Way(
-        script(cut_after_chunk=0, cut_mode="eof"), NONE, jobs=WITH_OPENING
-    ),
-    "closed after one chunk": Way(script(cut_after_chunk=1, cut_mode="eof"), ONE),
-    "closed after the last chunk": Way(script(cut_after_chunk=3, cut_mode="eof"), ALL),
-    "closed before the end mark": Way(script(cut_after_chunk=-1, cut_mode="eof"), ALL),
-    "ended well before the first chunk": Way(
-        script(cut_after_chunk=0, cut_mode="end"), NONE, jobs=WITH_OPENING
-    ),
-    "ended well after one chunk": Way(script(cut_after_chunk=1, cut_mode="end"), ONE),
-    "ended well after the last chunk": Way(
-        script(cut_after_chunk=3, cut_mode="end"), ALL, words="before the answer was whole"
-    ),
-    "cut within an event": Way(script(cut_after_chunk=1, truncate_json=True, cut_mode="eof"), ONE),
-    "ended well within an event": Way(
-        script(cut_after_chunk=1, truncate_json=True, cut_mode="end"), ONE, words="not JSON"
-    ),
-    "an error event before the first chunk": Way(
-        script(error_event_after=0), NONE, words=WORDS, jobs=WITH_OPENING
-    ),
-    "an error event after one chunk": Way(script(error_event_after=1), ONE, words=WORDS),
-    "an error event after the last chunk": Way(script(error_event_after=3), ALL, words=WORDS),
-    "silence after one chunk": Way(
-        script(stall_before_chunk=1),
-        ONE,
-        "upstream_timed_out",
-        "waited 0.1 s for the next part",
-        timeouts="{idle: 0.1}",
-    ),
-    "silence before the end": Way(
-        script(stall_before_chunk=3), ALL, "upstream_timed_out", timeouts="{idle: 0.1}"
-    ),
-    "too slow as a whole": Way(
-        script(stall_before_chunk=1), ONE, "upstream_timed_out", timeouts="{total: 0.1}"
-    ),
+Ways = Mapping[str, Way]
+BREAKS: Mapping[str, Ways] = {
+    "a reset": {
+        "before the first chunk": Way(script(cut_after_chunk=0), NONE, jobs=WITH_OPENING),
+        "after one chunk": Way(script(cut_after_chunk=1), ONE),
+        "after the last chunk": Way(script(cut_after_chunk=3), ALL),
+        "before the end mark": Way(script(cut_after_chunk=-1), ALL),
+    },
+    "a connection that is closed": {
+        "before the first chunk": Way(closed(cut_after_chunk=0), NONE, jobs=WITH_OPENING),
+        "after one chunk": Way(closed(cut_after_chunk=1), ONE),
+        "within an event": Way(closed(cut_after_chunk=1, truncate_json=True), ONE),
+        "after the last chunk": Way(closed(cut_after_chunk=3), ALL),
+        "before the end mark": Way(closed(cut_after_chunk=-1), ALL),
+    },
+    "a body that ends well, but too early": {
+        "before the first chunk": Way(ended(cut_after_chunk=0), NONE, jobs=WITH_OPENING),
+        "after one chunk": Way(ended(cut_after_chunk=1), ONE, "before the answer was whole"),
+        "within an event": Way(ended(cut_after_chunk=1, truncate_json=True), ONE, "not JSON"),
+        "after the last chunk": Way(ended(cut_after_chunk=3), ALL, "before the answer was whole"),
+    },
+    "an error event": {
+        "before the first chunk": Way(script(error_event_after=0), NONE, WORDS, WITH_OPENING),
+        "after one chunk": Way(script(error_event_after=1), ONE, WORDS),
+        "after the last chunk": Way(script(error_event_after=3), ALL, WORDS),
+    },
 }
-NONSENSE = {
-    "nonsense before the first chunk": Way(
-        script(garbage_after=0), NONE, words="not JSON", jobs=WITH_OPENING
-    ),
-    "nonsense after one chunk": Way(script(garbage_after=1), ONE, words="not JSON"),
-    "nonsense after the last chunk": Way(script(garbage_after=3), ALL, words="not JSON"),
+NONSENSE: Ways = {
+    "before the first chunk": Way(script(garbage_after=0), NONE, "not JSON", WITH_OPENING),
+    "after one chunk": Way(script(garbage_after=1), ONE, "not JSON"),
+    "after the last chunk": Way(script(garbage_after=3), ALL, "not JSON"),
+}
+SILENCE: Mapping[str, Ways] = {
+    "{idle: 0.1}": {
+        "after one chunk": Way(script(stall_before_chunk=1), ONE, "waited 0.1 s for the next"),
+        "before the end": Way(script(stall_before_chunk=3), ALL, "waited 0.1 s for the next"),
+    },
+    "{total: 0.1}": {"as a whole": Way(script(stall_before_chunk=1), ONE, "waited 0.")},
 }
 WHOLE = {
     "the ordinary stream": (script(), "reported", JOBS),
@@ -111,45 +110,58 @@ WHOLE = {
 }
 
 
-async def check(way: Way, provider: ScriptedProvider, url: str, qualities: Collection[str]) -> None:
-    """Ask every job of the row; the caller hears the same, and so does the ledger."""
-    provider.script = way.script
-    told, booked = {}, {}
-    routes = routes_for(provider.url, timeouts=way.timeouts)
-    async with running(routes, url) as gateway, calling(gateway) as caller:
-        for job in way.jobs:
-            heard = await caller.ask(job, stream=True)
-            entry = only_entry(gateway, heard.request_id)
-            check_entry(entry, money(provider.bill[-1:]))
-            told[job] = heard.status, heard.text, heard.error.get("code")
-            assert way.words in heard.error["message"]
-            outcome, quality = said(entry)
-            booked[job] = outcome
-            assert quality in qualities
-    assert len(provider.bill) == provider.arrived == len(way.jobs), "nothing was tried again"
-    assert told == dict.fromkeys(way.jobs, (200, way.heard, way.code))
-    assert booked == dict.fromkeys(way.jobs, "provider_cut")
+async def check(
+    ways: Ways, provider: ScriptedProvider, url: str, qualities: Collection[str], **more: str
+) -> None:
+    """Ask every job of each row; the caller hears the same, and so does the ledger."""
+    code = "upstream_timed_out" if more else "upstream_failed"
+    async with running(routes_for(provider.url, **more), url) as gateway:
+        for number, (when, way) in enumerate(ways.items()):
+            if number:
+                await all_is_well(gateway, provider)
+            async with calling(gateway) as caller:
+                await check_way(way, provider, gateway, caller, (when, code, qualities))
+
+
+async def check_way(
+    way: Way,
+    provider: ScriptedProvider,
+    gateway: RunningGateway,
+    caller: Caller,
+    expected: tuple[str, str, Collection[str]],
+) -> None:
+    when, code, qualities = expected
+    provider.script, before = way.script, provider.arrived
+    for job in way.jobs:
+        heard = await caller.ask(job, stream=True)
+        entry = only_entry(gateway, heard.request_id)
+        check_entry(entry, money(provider.bill[-1:]))
+        told = heard.status, heard.text, heard.error.get("code")
+        assert told == (200, way.heard, code), (when, job)
+        assert way.words in heard.error["message"], (when, job)
+        assert entry["outcome"] == "provider_cut", (when, job)
+        assert entry["quality"] in qualities, (when, job)
+    assert provider.arrived - before == len(way.jobs), "nothing was tried again"
 
 
 @pytest.mark.parametrize("what", BREAKS)
 async def test_a_stream_that_breaks_ends_with_an_error_and_is_booked_for_what_came(
-    what: str, provider: ScriptedProvider, sqlite_url: str
+    what: str, provider: ScriptedProvider, database_url: str
 ) -> None:
-    await check(BREAKS[what], provider, sqlite_url, {"counted"})
+    await check(BREAKS[what], provider, database_url, {"counted"})
 
 
-@pytest.mark.parametrize("what", ["reset after one chunk", "silence after one chunk"])
-async def test_it_is_the_same_in_both_databases(
-    what: str, provider: ScriptedProvider, postgres_url: str
+@pytest.mark.parametrize("limit", SILENCE)
+async def test_a_stream_that_falls_silent_ends_with_an_error_and_is_booked_for_what_came(
+    limit: str, provider: ScriptedProvider, sqlite_url: str
 ) -> None:
-    await check(BREAKS[what], provider, postgres_url, {"counted"})
+    await check(SILENCE[limit], provider, sqlite_url, {"counted"}, timeouts=limit)
 
 
-@pytest.mark.parametrize("what", NONSENSE)
 async def test_nonsense_ends_the_stream_and_all_that_was_generated_is_booked(
-    what: str, provider: ScriptedProvider, sqlite_url: str
+    provider: ScriptedProvider, sqlite_url: str
 ) -> None:
-    await check(NONSENSE[what], provider, sqlite_url, {"counted", "reported"})
+    await check(NONSENSE, provider, sqlite_url, {"counted", "reported"})
 
 
 async def test_a_stream_that_is_whole_ends_with_done(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import openai
 import pytest
 
 from gateway.errors import (
+    ConfigurationError,
     UpstreamBroken,
     UpstreamBusy,
     UpstreamFailed,
@@ -23,10 +25,10 @@ from gateway.upstreams.http import Pool
 from gateway.upstreams.litellm_transport import Sending
 from tests.gateways import BOOK, SECRETS, running
 from tests.scripted import Script, ScriptedProvider
-from tests.upstreams.bridged import MARKS, QUESTION, ask, both_ways, each_job, routes
+from tests.upstreams.bridged import JOBS, MARKS, QUESTION, ask, both_ways, each_job, routes
 
 import litellm  # isort: skip
-from gateway.upstreams.litellm_bridge import as_ours  # isort: skip
+from gateway.upstreams.litellm_bridge import LiteLLM, as_ours  # isort: skip
 
 pytestmark = MARKS
 
@@ -176,6 +178,37 @@ async def test_nobody_is_redirected_and_no_key_goes_elsewhere(
 
     assert refused.value.status_code == 502
     assert elsewhere.arrived == 0
+
+
+@both_ways
+async def test_neither_prompts_nor_keys_are_logged_even_when_it_fails(
+    stream: bool,
+    provider: ScriptedProvider,
+    sqlite_url: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level("DEBUG")
+    provider.script = Script(status=500)
+    async with running(routes(provider.url), sqlite_url) as gateway:
+        for job in JOBS:
+            with pytest.raises(openai.InternalServerError):
+                await ask(
+                    gateway,
+                    job,
+                    stream=stream,
+                    messages=[{"role": "user", "content": "canary-prompt"}],
+                )
+    ours = [each.getMessage() for each in caplog.records if not each.name.startswith("openai")]
+    written = "".join([*ours, *capfd.readouterr()])
+
+    assert "canary" not in written
+
+
+def test_a_provider_that_litellm_does_not_know_stops_the_start() -> None:
+    target = parse(routes("http://127.0.0.1:1"), "r", BOOK, SECRETS).jobs["openai"].targets[0]
+    with pytest.raises(ConfigurationError, match="LiteLLM knows no provider 'open-ai'"):
+        LiteLLM(replace(target.provider, litellm_provider="open-ai"))
 
 
 def litellm_errors() -> list[type[Exception]]:

@@ -6,6 +6,9 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+HOLD_ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Ids of holds are compared by their bytes, whatever the server's locale."""
+
 VIEWS = {
     "spend_by_hour": """
         SELECT org, hour * 3600 AS time, team, app, job, target, stage, quality,
@@ -50,7 +53,9 @@ def upgrade() -> None:
         sa.Column("held", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("overrun", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("org", "id"),
-        sa.UniqueConstraint("org", "budget", "subject", "starts_at", name="uq_balances_period"),
+        sa.UniqueConstraint(
+            "org", "budget", "subject", "unit", "starts_at", name="uq_balances_period"
+        ),
     )
     op.create_table(
         "counters",
@@ -62,7 +67,7 @@ def upgrade() -> None:
     op.create_table(
         "entries",
         sa.Column("org", sa.Text(), nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("id", HOLD_ID, nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("request_id", sa.Text(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
@@ -105,7 +110,7 @@ def upgrade() -> None:
         sa.Column("prices", sa.Text(), nullable=False),
         sa.Column("balances", sa.Text(), nullable=False),
         sa.Column("changed", sa.Text(), nullable=False),
-        sa.Column("corrects", sa.Text(), nullable=False),
+        sa.Column("corrects", HOLD_ID, nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("author", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("org", "id"),
@@ -114,7 +119,7 @@ def upgrade() -> None:
     op.create_table(
         "holds",
         sa.Column("org", sa.Text(), nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("id", HOLD_ID, nullable=False),
         sa.Column("instance", sa.Text(), nullable=False),
         sa.Column("admitted_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("lapses_at", sa.BigInteger(), autoincrement=False, nullable=False),

@@ -1,0 +1,249 @@
+"""Answers that are not quite what the format says: read as well as they can be, or refused with
+the provider's own words, and booked either way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import openai
+import pytest
+
+from tests.gateways import RunningGateway, routes_for, running
+from tests.scripted import Script, ScriptedProvider
+
+pytestmark = pytest.mark.anyio
+
+QUESTION = [{"role": "user", "content": "Say something."}]
+USAGE = {"prompt_tokens": 100, "completion_tokens": 2, "total_tokens": 102}
+CHOICE = {"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}
+ANSWER = {"id": "a", "model": "gpt-test", "choices": [CHOICE], "usage": USAGE}
+COST = 100 * 2_500 + 2 * 10_000
+"""Nano-dollars of that usage at the prices of gpt-test."""
+
+
+def as_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def events(*datas: object) -> str:
+    lines = [data if isinstance(data, str) else f"data: {as_json(data)}" for data in datas]
+    return "".join(f"{line}\n\n" for line in lines)
+
+
+def piece(**more: Any) -> dict[str, Any]:
+    return {"id": "a", "object": "chat.completion.chunk", "created": 1, "model": "m", **more}
+
+
+async def streamed(gateway: RunningGateway, job: str = "extraction", **more: Any) -> list[Any]:
+    stream = await gateway.client().chat.completions.create(
+        model=job, messages=QUESTION, stream=True, **more
+    )
+    return [chunk async for chunk in stream]
+
+
+ERRORS = {
+    "as Azure tells of its filter": ({"error": {"message": "Filtered.", "status": 400}}, 400),
+    "as OpenRouter tells of a limit": ({"error": {"message": "Slow.", "code": 429}}, 503),
+    "as a proxy tells of anything": ({"error": "Broken."}, 502),
+    "as Mistral tells of anything": ({"object": "error", "message": "Broken."}, 502),
+    "with no choices beside it": ({"error": {"message": "Broken."}, "choices": []}, 502),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("body", "status"), ERRORS.values(), ids=ERRORS)
+async def test_an_error_that_comes_as_a_success_is_an_error_and_free(
+    body: Any, status: int, stream: bool, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.script = Script(body=as_json(body))
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        with pytest.raises(openai.APIStatusError) as raised:
+            await gateway.client().chat.completions.create(
+                model="extraction", messages=QUESTION, stream=stream
+            )
+        (entry,) = gateway.entries(raised.value.response.headers["x-jobgate-request-id"])
+    error = body.get("error", body)
+    message = error["message"] if isinstance(error, dict) else error
+    assert raised.value.status_code == status
+    assert message in raised.value.message
+    assert entry["amount_nanos"] == 0
+
+
+@pytest.mark.parametrize("job", ["narrative", "workspace"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_so_it_is_where_answers_are_translated(
+    job: str, stream: bool, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    error = {"type": "overloaded_error", "code": 503, "message": "Overloaded."}
+    provider.script = Script(body=as_json({"type": "error", "error": error}))
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        with pytest.raises(openai.APIStatusError, match="Overloaded") as raised:
+            await gateway.client().chat.completions.create(
+                model=job, messages=QUESTION, stream=stream
+            )
+        (entry,) = gateway.entries()
+    assert raised.value.status_code == 503
+    assert entry["amount_nanos"] == 0
+
+
+async def test_a_whole_answer_in_place_of_a_stream_is_streamed(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": "Hi.", "tool_calls": [call]}
+    provider.script = Script(body=as_json({**ANSWER, "choices": [{**CHOICE, "message": message}]}))
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        chunks = await streamed(gateway, stream_options={"include_usage": True})
+        (entry,) = gateway.entries()
+    assert chunks[0].choices[0].delta.content == "Hi."
+    assert chunks[0].choices[0].delta.tool_calls[0].index == 0
+    assert [chunk.usage is not None for chunk in chunks] == [False, True]
+    assert (entry["quality"], entry["amount_nanos"]) == ("reported", COST)
+
+
+async def test_a_stream_of_gemini_as_one_array_is_streamed(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    first = {"candidates": [{"content": {"parts": [{"text": "Hel"}]}}]}
+    last = {
+        "candidates": [{"content": {"parts": [{"text": "lo."}]}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 100, "candidatesTokenCount": 2},
+    }
+    provider.script = Script(body=as_json([first, last]))
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        chunks = await streamed(gateway, "workspace")
+        (entry,) = gateway.entries()
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == "Hello."
+    assert (entry["quality"], entry["input"], entry["output"]) == ("reported", 100, 2)
+
+
+ODD_FIELDS = {
+    "an id that is a number": {"id": 7},
+    "no model": {"model": None},
+    "a tier that is a list": {"service_tier": []},
+    "a field of Groq's that is text": {"x_groq": "x"},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_FIELDS.values(), ids=ODD_FIELDS)
+async def test_an_odd_field_does_not_lose_an_answer(
+    odd: dict[str, Any], provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.script = Script(body=as_json({**ANSWER, **odd}))
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        answer = await gateway.client().chat.completions.create(
+            model="extraction", messages=QUESTION
+        )
+        (entry,) = gateway.entries()
+    assert answer.choices[0].message.content == "Hi."
+    assert (entry["quality"], entry["amount_nanos"]) == ("reported", COST)
+
+
+@pytest.mark.parametrize("usage", [None, [], "many", 7, {}, {"prompt_tokens": "?"}])
+async def test_a_usage_that_tells_nothing_is_counted(
+    usage: Any, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.script = Script(body=as_json({**ANSWER, "usage": usage}))
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        await gateway.client().chat.completions.create(model="extraction", messages=QUESTION)
+        (entry,) = gateway.entries()
+    assert entry["quality"] == "counted"
+    assert entry["input"] > 0
+    assert entry["output"] > 0
+
+
+async def test_contents_in_parts_reach_the_caller_as_text(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}]
+    parts += [{"type": "text", "text": "Hi."}]
+    delta = {"index": 0, "delta": {"content": parts}, "finish_reason": "stop"}
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        message = {"role": "assistant", "content": parts}
+        provider.script = Script(
+            body=as_json({**ANSWER, "choices": [{**CHOICE, "message": message}]})
+        )
+        answer = await gateway.client().chat.completions.create(model="volume", messages=QUESTION)
+        provider.script = Script(body=events(piece(choices=[delta], usage=USAGE), "data: [DONE]"))
+        (chunk,) = await streamed(gateway, "volume")
+        entries = gateway.entries()
+    for said in (answer.choices[0].message, chunk.choices[0].delta):
+        assert said.content == "Hi."
+        assert said.reasoning_content == "Hm."
+    assert [(entry["input"], entry["output"]) for entry in entries] == [(100, 2), (100, 2)]
+
+
+async def test_what_is_no_piece_of_the_answer_does_not_reach_the_caller(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    delta = {"index": 0, "delta": {"content": "Hi."}, "finish_reason": "stop"}
+    provider.script = Script(
+        body=events(
+            piece(choices=[], object="", prompt_filter_results=[]),
+            "retry: 3000",
+            "data:",
+            piece(choices=[delta]),
+            piece(choices=[], usage=USAGE),
+            "data:  [DONE]",
+            piece(choices=[], usage={"prompt_tokens": 0, "completion_tokens": 0}),
+        )
+    )
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        (chunk,) = await streamed(gateway)
+        (entry,) = gateway.entries()
+    assert chunk.choices[0].delta.content == "Hi."
+    assert (entry["quality"], entry["amount_nanos"]) == ("reported", COST)
+
+
+async def test_zeros_after_a_usage_do_not_take_it_back(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    delta = {"index": 0, "delta": {"content": "Hi."}, "finish_reason": "stop"}
+    zeros = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    provider.script = Script(
+        body=events(
+            piece(choices=[delta], usage=USAGE), piece(choices=[], usage=zeros), "data: [DONE]"
+        )
+    )
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        await streamed(gateway)
+        (entry,) = gateway.entries()
+    assert (entry["quality"], entry["amount_nanos"]) == ("reported", COST)
+
+
+async def test_an_input_repeated_as_zero_at_the_end_stays_what_it_was(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    start = {"id": "m", "model": "claude-test", "usage": {"input_tokens": 100, "output_tokens": 1}}
+    provider.script = Script(
+        body=events(
+            {"type": "message_start", "message": start},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text"}},
+            {
+                "type": "content_block_delta",
+                "index": 0,
+                "delta": {"type": "text_delta", "text": "Hi."},
+            },
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "end_turn"},
+                "usage": {"input_tokens": 0, "output_tokens": 2},
+            },
+            {"type": "message_stop"},
+        )
+    )
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        await streamed(gateway, "narrative")
+        (entry,) = gateway.entries()
+    assert (entry["quality"], entry["input"], entry["output"]) == ("reported", 100, 2)
+
+
+async def test_a_cost_that_is_not_openrouters_is_not_a_charge(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.script = Script(body=as_json({**ANSWER, "usage": {**USAGE, "cost": 0.5}}))
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        await gateway.client().chat.completions.create(model="extraction", messages=QUESTION)
+        (entry,) = gateway.entries()
+    assert entry["amount_nanos"] == COST

@@ -13,7 +13,7 @@ import msgspec
 from gateway.callers.callers import Caller
 from gateway.errors import BadRequest
 from gateway.jobs.routes import Job
-from gateway.wire.chat_body import ChatBody
+from gateway.wire.request_body import RequestBody
 
 _TAGS_AT_MOST = 16
 _TAG_VALUE_LENGTH = 128
@@ -25,7 +25,7 @@ class Asked(msgspec.Struct, frozen=True):
     """One chat request whose key is good."""
 
     caller: Caller
-    chat: ChatBody
+    chat: RequestBody
     job_header: str | None
     """X-Jobgate-Job: the job, whatever `model` says."""
     tags: Mapping[str, str]

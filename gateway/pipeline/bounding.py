@@ -23,7 +23,7 @@ from gateway.metering.counting import (
 from gateway.metering.prompts import TOKENS_PER_MESSAGE, read_prompt
 from gateway.prices.rates import TEXT_CLASSES, Price, bound
 from gateway.treasury.budgets import Amounts
-from gateway.wire.chat_body import ChatBody
+from gateway.wire.request_body import RequestBody
 
 COUNTED_ON_THE_LOOP = 4_000
 """Characters that are counted without going to a thread (about half a millisecond)."""
@@ -46,7 +46,7 @@ class Ceiling(msgspec.Struct, frozen=True):
 class Bounding(msgspec.Struct, frozen=True):
     """Works out ceilings for one attempt at one target."""
 
-    chat: ChatBody
+    chat: RequestBody
     target: Target
     effective: Effective
     system_bytes: int
@@ -107,7 +107,7 @@ def price_of(target: Target) -> Price:
 
 
 async def count_input(
-    counter: TokenCounter, chat: ChatBody, target: Target, effective: Effective
+    counter: TokenCounter, chat: RequestBody, target: Target, effective: Effective
 ) -> int:
     """Input tokens of a request by our own count, the job's prompt and images included."""
     messages = effective.set.get("messages") or bytes(chat.fields["messages"])
@@ -124,7 +124,7 @@ async def count_text(counter: TokenCounter, text: str, model: str) -> int:
     return await asyncio.to_thread(counter.count, text, model)
 
 
-def _service_tier(chat: ChatBody) -> str | None:
+def _service_tier(chat: RequestBody) -> str | None:
     raw = chat.fields.get("service_tier")
     if raw is None:
         return None
@@ -134,14 +134,14 @@ def _service_tier(chat: ChatBody) -> str | None:
         return None
 
 
-def _may_search(chat: ChatBody) -> bool:
+def _may_search(chat: RequestBody) -> bool:
     fields = chat.fields
     if "web_search_options" in fields or "search" in chat.model:
         return True
     return "tools" in fields and b"search" in bytes(fields["tools"])
 
 
-def _classes(chat: ChatBody) -> frozenset[str]:
+def _classes(chat: RequestBody) -> frozenset[str]:
     """The token classes that this request can be billed in."""
     fields, classes = chat.fields, _PLAIN
     messages = bytes(fields["messages"])

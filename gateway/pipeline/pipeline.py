@@ -44,7 +44,7 @@ from gateway.treasury.holds import Hold
 from gateway.treasury.treasury import Request, Treasury
 from gateway.upstreams.breaker import Breaker
 from gateway.upstreams.protocol import Call, PlainReply, Prepared, Upstream
-from gateway.wire.chat_body import read_metadata
+from gateway.wire.request_body import read_metadata
 
 T = TypeVar("T")
 

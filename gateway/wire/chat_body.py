@@ -1,29 +1,20 @@
-"""The body of a chat request, read no deeper than needed.
-
-The top level is taken apart into fields that stay JSON, so a prompt of 400 kB is copied once and
-not parsed into objects. Of the messages just the shape is checked. Everything that is wrong is a
-BadRequest with the field's path; what a provider may know and we do not is left alone.
-"""
+"""The body of a chat request: of the messages just the shape is checked."""
 
 from __future__ import annotations
-
-import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
 
 import msgspec
 
 from gateway.errors import BadRequest
+from gateway.wire.request_body import (
+    RequestBody,
+    read_body,
+    read_field,
+    read_fields,
+    read_list,
+    start_of,
+)
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-MESSAGES_AT_MOST = 10_000
-FIELDS_AT_MOST = 200
-NAME_LENGTH_AT_MOST = 128
-T = TypeVar("T")
-
-_IMAGE = re.compile(rb'"(?:url|image_url)"\s*:\s*"')
-_ASCII_ESCAPED = re.compile(rb"\\u00[2-7]")
-_ESCAPED_NUL = rb"\u0000"
 
 
 class _Message(msgspec.Struct):
@@ -35,183 +26,36 @@ class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class ChatBody(msgspec.Struct, frozen=True):
-    """A chat request: its fields as JSON, and what the gateway itself has to know of them."""
-
-    fields: Mapping[str, msgspec.Raw]
-    model: str
-    stream: bool
-    wants_usage: bool
-    images: int
-    """Images, by address or sent along, or more: their tokens have little to do with bytes."""
-    size: int
-    """Bytes."""
-
-
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_messages = msgspec.json.Decoder(list[_Message]).decode
 _decode_stream_options = msgspec.json.Decoder(_StreamOptions | None).decode
-_decode_text = msgspec.json.Decoder(str | None).decode
-_decode_flag = msgspec.json.Decoder(bool | None).decode
-_decode_any = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
-_NULL = msgspec.Raw(b"null")
 
 
-def read_chat(body: bytes) -> ChatBody:
+def read_chat(body: bytes) -> RequestBody:
     """Take a chat request apart. Raises BadRequest with the path of what is wrong."""
-    try:
-        fields = _decode_fields(body)
-    except RecursionError:
-        raise BadRequest("the body is nested too deeply") from None
-    except (msgspec.ValidationError, UnicodeDecodeError):
-        raise BadRequest("the body must be one JSON object in UTF-8") from None
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
-    _check_names(fields)
-    _check_encoding(body, fields)
-    _check_messages(fields)
-    escaped = b"\\u00" in body
-    if escaped and _ESCAPED_NUL in body:
-        _check_nuls(body)
-    options = _field(fields, "stream_options", _decode_stream_options, "an object or null")
-    return ChatBody(
-        fields=fields,
-        model=_field(fields, "model", _decode_text, "text") or "",
-        stream=bool(_field(fields, "stream", _decode_flag, "true or false")),
-        wants_usage=bool(options and options.include_usage),
-        images=_images(_unescaped(body) if escaped else body),
-        size=len(body),
-    )
+    fields = read_fields(body)
+    check_messages(read_list(fields, "messages", _decode_messages), ROLES)
+    options = read_field(fields, "stream_options", _decode_stream_options, "an object or null")
+    return read_body("chat", body, fields, wants_usage=bool(options and options.include_usage))
 
 
-def read_metadata(fields: Mapping[str, msgspec.Raw]) -> dict[str, str]:
-    """The texts in the field `metadata`; anything else in it is the provider's business."""
-    raw = fields.get("metadata")
-    if raw is None:
-        return {}
-    try:
-        found = _decode_any(raw)
-    except (msgspec.MsgspecError, RecursionError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    return {name: value for name, value in found.items() if isinstance(value, str)}
+def read_messages(body: bytes) -> RequestBody:
+    """Take a request in Anthropic's Messages format apart. Raises BadRequest."""
+    fields = read_fields(body)
+    check_messages(read_list(fields, "messages", _decode_messages), ("user", "assistant", "system"))
+    return read_body("messages", body, fields)
 
 
-def _images(body: bytes) -> int:
-    """At least as many images as there are."""
-    return len(_IMAGE.findall(body)) if b'url"' in body else 0
-
-
-def _unescaped(body: bytes) -> bytes:
-    """The body without letters that are escaped although they need not be: nothing that is
-    looked for in the bytes can be hidden behind them."""
-    return _encode(_decoded(body)) if _ASCII_ESCAPED.search(body) else body
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        return _decode_any(body)
-    except msgspec.MsgspecError as error:
-        raise BadRequest(f"the body cannot be read: {error}") from None
-    except RecursionError:
-        raise BadRequest("the body is nested too deeply") from None
-
-
-def _check_names(fields: Mapping[str, msgspec.Raw]) -> None:
-    """Names of unknown fields are passed on, told in a header and kept in the books."""
-    if len(fields) > FIELDS_AT_MOST:
-        raise BadRequest(f"the body has more than {FIELDS_AT_MOST} fields")
-    for name in fields:
-        if not name.isprintable() or len(name) > NAME_LENGTH_AT_MOST:
-            raise BadRequest(
-                f"the name of the field {name[:32]!a} is not printable, or longer than"
-                f" {NAME_LENGTH_AT_MOST} characters",
-                param=ascii(name[:32])[1:-1],
-            )
-
-
-def _check_encoding(body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
-    """What is not read here is not checked by the decoder either: JSON is UTF-8."""
-    if body.isascii() or _is_utf8(body):
-        return
-    name = next((name for name, raw in fields.items() if not _is_utf8(bytes(raw))), None)
-    raise BadRequest(f"{name or 'the body'} is not UTF-8", param=name)
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _check_messages(fields: Mapping[str, msgspec.Raw]) -> None:
-    raw = fields.get("messages")
-    if raw is None or _start(raw, 4) == b"null":
-        raise BadRequest("messages is missing", param="messages")
-    try:
-        messages = _decode_messages(raw)
-    except RecursionError:
-        raise BadRequest("messages is nested too deeply", param="messages") from None
-    except msgspec.ValidationError as error:
-        text, _, place = str(error).partition(" - at ")
-        path = "messages" + place.strip("`").removeprefix("$")
-        raise BadRequest(f"{path}: {text}", param=path) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"messages cannot be read: {error}", param="messages") from None
-    if not messages:
-        raise BadRequest("messages must have at least one message", param="messages")
-    if len(messages) > MESSAGES_AT_MOST:
-        raise BadRequest(f"messages has more than {MESSAGES_AT_MOST}", param="messages")
+def check_messages(messages: list[_Message], roles: tuple[str, ...]) -> None:
+    """Roles that there are, contents that are text or parts. Raises BadRequest."""
     for index, message in enumerate(messages):
-        if message.role not in ROLES:
+        if message.role not in roles:
             raise BadRequest(
-                f"messages[{index}].role must be one of {', '.join(ROLES)}",
+                f"messages[{index}].role must be one of {', '.join(roles)}",
                 param=f"messages[{index}].role",
             )
-        first = _start(message.content, 1)
+        first = start_of(message.content, 1)
         if first not in (b"", b'"', b"[", b"n"):
             raise BadRequest(
                 f"messages[{index}].content must be text, a list of parts, or null",
                 param=f"messages[{index}].content",
             )
-
-
-def _check_nuls(body: bytes) -> None:
-    """Refuse escaped NULs: databases and providers choke on them."""
-    try:
-        path = _bad_text(_decoded(body), "")
-    except RecursionError:
-        raise BadRequest("the body is nested too deeply") from None
-    if path is not None:
-        raise BadRequest(f"{path}: NUL characters are not text", param=path)
-
-
-def _bad_text(value: object, path: str) -> str | None:
-    if isinstance(value, str):
-        return path if "\0" in value else None
-    if isinstance(value, list):
-        items = ((f"{path}[{index}]", item) for index, item in enumerate(value))
-    elif isinstance(value, dict):
-        if any("\0" in name for name in value):
-            return path or "the body"
-        items = ((f"{path}.{name}" if path else str(name), item) for name, item in value.items())
-    else:
-        return None
-    return next((bad for place, item in items if (bad := _bad_text(item, place))), None)
-
-
-def _field(
-    fields: Mapping[str, msgspec.Raw], name: str, decode: Callable[[msgspec.Raw], T], what: str
-) -> T:
-    try:
-        return decode(fields.get(name, _NULL))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise BadRequest(f"{name} must be {what}", param=name) from None
-
-
-def _start(raw: msgspec.Raw, length: int) -> bytes:
-    return bytes(memoryview(raw)[:length])

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
-from gateway.wire.chat_body import read_chat, read_metadata
+from gateway.wire.chat_body import read_chat
+from gateway.wire.request_body import read_metadata
 
 IMAGE = '{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}'
 INLINE = '{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}'

@@ -19,11 +19,11 @@ from gateway.clock import MICROS, Clock, SystemClock
 from gateway.doors.admin import admin_router
 from gateway.doors.answers import answer_in_one_shape
 from gateway.doors.catalogue import CatalogueDoor
-from gateway.doors.chat import ChatDoor
 from gateway.doors.documentation import document
 from gateway.doors.entrance import Entrance
 from gateway.doors.front import Front
 from gateway.doors.operations import BudgetGauges, OperationsDoors
+from gateway.doors.requests import MANNERS, RequestDoor
 from gateway.jobs.routes import Provider, Routes
 from gateway.ledger.queries import Ledger
 from gateway.metering.counting import TokenCounter
@@ -101,11 +101,16 @@ class Gateway:
             counter=counter,
             endings=self._endings,
             metrics=self.metrics,
+            clock=self.clock,
         )
         entrance = Entrance(self._keys, self.metrics, settings.body_bytes_at_most)
-        self._chat = ChatDoor(entrance, Pipeline(routes, parts), self.metrics)
+        pipeline = Pipeline(routes, parts)
+        self._doors = {
+            path: RequestDoor(entrance, pipeline, self.metrics, manners)
+            for path, manners in MANNERS.items()
+        }
         self.app = self._make_app(entrance)
-        self.asgi = Front(self.app, {("POST", "/v1/chat/completions"): self._chat})
+        self.asgi = Front(self.app, {("POST", path): door for path, door in self._doors.items()})
         """What the server runs."""
 
     def _breakers(self) -> dict[str, Breaker]:
@@ -130,7 +135,7 @@ class Gateway:
             redoc_url=None,
             redirect_slashes=False,
             routes=[
-                Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                *(Route(path, door, methods=["POST"]) for path, door in self._doors.items()),
                 Route("/v1/models", catalogue, methods=["GET"]),
                 Route("/v1/models/{name:path}", catalogue, methods=["GET"]),
                 *operations.routes(),
@@ -167,7 +172,8 @@ class Gateway:
             yield
         finally:
             self._problems = ["stopping"]
-            self._chat.closing = True
+            for door in self._doors.values():
+                door.closing = True
             stopping.set()
             await refreshing
             await self._endings.drain()

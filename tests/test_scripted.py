@@ -81,7 +81,8 @@ async def test_openai_streams_usage_only_when_asked(provider, client):
     asked, _ = await stream(client, provider, CHAT, stream_options={"include_usage": True})
     assert all("usage" not in chunk for chunk in unasked[:-1])
     assert [chunk["usage"] for chunk in asked[:-2]] == [None] * (len(asked) - 2)
-    assert asked[-2]["choices"] == [] and asked[-2]["usage"]["completion_tokens"] == 6
+    assert asked[-2]["choices"] == []
+    assert asked[-2]["usage"]["completion_tokens"] == 6
     assert asked[-1] == unasked[-1] == b"[DONE]"
     said = [c["choices"][0]["delta"].get("content") for c in unasked[:-1]]
     assert [piece for piece in said if piece] == list(THREE.chunks)
@@ -169,15 +170,18 @@ async def test_gemini_restates_usage_in_every_chunk(provider, client):
     chunks, _ = await stream(client, provider, GEMINI_STREAM)
     told = [chunk["usageMetadata"] for chunk in chunks]
     assert [usage["candidatesTokenCount"] for usage in told] == [3, 6, 6]
-    assert told[-1]["promptTokenCount"] == 14 and told[-1]["cachedContentTokenCount"] == 4
-    assert told[-1]["thoughtsTokenCount"] == 3 and told[-1]["totalTokenCount"] == 23
+    assert told[-1]["promptTokenCount"] == 14
+    assert told[-1]["cachedContentTokenCount"] == 4
+    assert told[-1]["thoughtsTokenCount"] == 3
+    assert told[-1]["totalTokenCount"] == 23
     assert chunks[-1]["candidates"][0]["finishReason"] == "STOP"
 
 
 async def test_gemini_without_sse_streams_one_array(provider, client):
     path = GEMINI_STREAM.partition("?")[0]
     status, answer = await post(client, provider, path)
-    assert status == 200 and len(answer) > 1
+    assert status == 200
+    assert len(answer) > 1
     assert answer[-1]["candidates"][0]["finishReason"] == "STOP"
     _, plain = await post(client, provider, GEMINI)
     assert plain["usageMetadata"] == answer[-1]["usageMetadata"]
@@ -199,7 +203,8 @@ async def test_tool_calls_reach_every_format(provider, client, path):
     _, answer = await post(client, provider, path)
     events, _ = await stream(client, provider, GEMINI_STREAM if path == GEMINI else path)
     for told in (json.dumps(answer), json.dumps([e for e in events if isinstance(e, dict)])):
-        assert "weather" in told and "Rome" in told
+        assert "weather" in told
+        assert "Rome" in told
 
 
 async def test_a_limit_shortens_a_worked_out_answer_and_not_a_stated_one(provider, client):
@@ -239,8 +244,10 @@ async def test_marker_goes_before_queue_before_model_before_script(provider, cli
 async def test_a_script_that_cannot_be_played_is_an_error(provider, client, script, why):
     provider.script = script
     status, answer = await post(client, provider, CHAT, stream=True)
-    assert status == 500 and why in answer["error"]["message"]
-    assert len(provider.mistakes) == 1 and provider.bill == []
+    assert status == 500
+    assert why in answer["error"]["message"]
+    assert len(provider.mistakes) == 1
+    assert provider.bill == []
 
 
 # --- records and transport
@@ -298,7 +305,9 @@ async def test_without_records_a_constant_answer_is_still_counted(client):
             await post(client, quick, CHAT)
         events, _ = await stream(client, quick, CHAT, stream_options={"include_usage": True})
         assert events[-2]["usage"]["total_tokens"] == 16
-        assert quick.requests == [] and quick.bill == [] and quick.arrived == 4
+        assert quick.requests == []
+        assert quick.bill == []
+        assert quick.arrived == 4
         assert quick.totals() == Usage(input=40, output=24)
 
 
@@ -325,7 +334,8 @@ def test_a_thread_runs_the_same_provider():
 def test_a_process_runs_the_same_provider_and_stops_with_its_stdin():
     command = [sys.executable, "-m", "tests.scripted", "--script", '{"text":"from afar"}']
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         url = json.loads(process.stdout.readline())["url"]
         answer = _fetch(url + CHAT, asking(CHAT))
         assert answer["choices"][0]["message"]["content"] == "from afar"

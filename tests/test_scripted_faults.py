@@ -52,7 +52,8 @@ async def test_refusals_come_in_the_providers_words_and_cost_nothing(provider, c
     async with client.post(provider.url + path, json=asking(path)) as answer:
         told = await answer.json()
         header = answer.headers.get("retry-after")
-    assert answer.status == 429 and told["error"]["message"] == "slow down"
+    assert answer.status == 429
+    assert told["error"]["message"] == "slow down"
     in_body = told["error"].get("details", [{}])[0].get("retryDelay")
     assert (header, in_body) == ((None, "7s") if path == GEMINI else ("7", None))
     assert provider.bill == []
@@ -75,7 +76,8 @@ async def test_a_cut_stream_is_billed_for_what_was_generated(provider, client, p
     assert ("one" in text, "two" in text, "three" in text) == (after > 0, after > 1, after > 2)
     assert (broke is None) == (mode == "end")
     (line,) = provider.bill
-    assert not line.complete and not line.usage_told
+    assert not line.complete
+    assert not line.usage_told
     assert line.usage["input"] == 10
     assert line.generated_output_tokens == line.usage["output"] == 2 * after
 
@@ -91,8 +93,10 @@ async def test_a_broken_stream_may_cost_more_than_was_sent(provider, client):
 async def test_a_cut_after_everything_but_the_end_marker_has_told_its_usage(provider, client):
     provider.script = Script(text="a b", cut_after_chunk=-1)
     events, broke = await stream(client, provider, CHAT, stream_options={"include_usage": True})
-    assert broke is not None and events[-1]["choices"] == []
-    assert provider.bill[0].usage_told and not provider.bill[0].complete
+    assert broke is not None
+    assert events[-1]["choices"] == []
+    assert provider.bill[0].usage_told
+    assert not provider.bill[0].complete
 
 
 @pytest.mark.parametrize("mode", ["reset", "eof"])
@@ -100,23 +104,28 @@ async def test_a_plain_body_can_be_cut(provider, client, mode):
     provider.script = Script(text="a b", cut_bytes=20, cut_mode=mode)
     with pytest.raises((aiohttp.ClientError, ConnectionResetError)):
         await post(client, provider, CHAT)
-    assert provider.bill[0].usage["output"] == 2 and not provider.bill[0].complete
+    assert provider.bill[0].usage["output"] == 2
+    assert not provider.bill[0].complete
 
 
 async def test_hanging_up_costs_nothing(provider, client):
     provider.script = Script(hang_up=True, cut_mode="eof")
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await post(client, provider, CHAT)
-    assert len(provider.requests) == 1 and provider.bill == []
+    assert len(provider.requests) == 1
+    assert provider.bill == []
 
 
 async def test_garbage_truncation_and_error_events(provider, client):
     provider.script = Script(text="a b", garbage_after=1)
     events, broke = await stream(client, provider, CHAT)
-    assert broke is None and b"{<not json>" in events and events[-1] == b"[DONE]"
+    assert broke is None
+    assert b"{<not json>" in events
+    assert events[-1] == b"[DONE]"
     provider.script = Script(text="a b", error_event_after=1, error="overloaded")
     events, broke = await stream(client, provider, MESSAGES)
-    assert broke is None and events[-1]["error"]["message"] == "overloaded"
+    assert broke is None
+    assert events[-1]["error"]["message"] == "overloaded"
     provider.script = Script(truncate_json=True)
     with pytest.raises(json.JSONDecodeError):
         await post(client, provider, CHAT)
@@ -134,15 +143,18 @@ async def test_usage_can_be_left_out_repeated_forged_or_sent_in_every_chunk(prov
     provider.script = Script(text="a b", output=2, wire_usage={"prompt_tokens": 0})
     _, forged = await post(client, provider, CHAT)
     assert not any(chunk.get("usage") for chunk in silent[:-1])
-    assert twice[-3] == twice[-2] and twice[-2]["choices"] == []
+    assert twice[-3] == twice[-2]
+    assert twice[-2]["choices"] == []
     assert [chunk["usage"]["completion_tokens"] for chunk in every[:-1]] == [0, 1, 2, 2, 2]
-    assert forged["usage"] == {"prompt_tokens": 0} and provider.bill[-1].usage["output"] == 2
+    assert forged["usage"] == {"prompt_tokens": 0}
+    assert provider.bill[-1].usage["output"] == 2
 
 
 async def test_no_done_and_gzip(provider, client):
     provider.script = Script(text="a b", no_done=True, gzip=True)
     events, broke = await stream(client, provider, CHAT)
-    assert broke is None and events[-1]["choices"][0]["finish_reason"] == "stop"
+    assert broke is None
+    assert events[-1]["choices"][0]["finish_reason"] == "stop"
     _, plain = await post(client, provider, CHAT)
     assert plain["choices"][0]["message"]["content"] == "a b"
 
@@ -154,10 +166,13 @@ async def test_a_stalled_stream_goes_on_when_told(provider, client):
     provider.script = Script(text="a b c", stall_before_chunk=2)
     reading = asyncio.create_task(stream(client, provider, CHAT))
     await provider.until(lambda p: p.stalled == 1)
-    assert provider.requests[0].chunks_sent == 2 and provider.bill == []
+    assert provider.requests[0].chunks_sent == 2
+    assert provider.bill == []
     provider.resume()
     events, broke = await reading
-    assert broke is None and events[-1] == b"[DONE]" and provider.bill[0].complete
+    assert broke is None
+    assert events[-1] == b"[DONE]"
+    assert provider.bill[0].complete
 
 
 async def test_a_client_that_leaves_is_noticed_and_billed(provider, client):
@@ -166,8 +181,10 @@ async def test_a_client_that_leaves_is_noticed_and_billed(provider, client):
         await answer.content.readany()
         answer.close()
     await provider.until(lambda p: p.requests[0].client_gone)
-    assert provider.bill[0].generated_output_tokens == 2 and not provider.bill[0].complete
-    assert provider.open == 0 and provider.stalled == 0
+    assert provider.bill[0].generated_output_tokens == 2
+    assert not provider.bill[0].complete
+    assert provider.open == 0
+    assert provider.stalled == 0
 
 
 async def test_hold_keeps_requests_open_until_release(provider, client):
@@ -186,7 +203,8 @@ async def test_who_leaves_while_held_costs_nothing(provider, client):
     await provider.until(lambda p: p.open == 1)
     asked.cancel()
     await provider.until(lambda p: p.requests[0].client_gone)
-    assert provider.bill == [] and provider.open == 0
+    assert provider.bill == []
+    assert provider.open == 0
 
 
 async def test_until_gives_up(provider):

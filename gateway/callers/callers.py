@@ -48,9 +48,13 @@ class Caller:
     budgets: tuple[Budget, ...]
     """The key's own budget, if it has one."""
 
+    def uses(self, job: Job) -> bool:
+        """Whether this key may use a job."""
+        return self.role == APP and (self.jobs is None or job.name in self.jobs)
+
     def may_use(self, job: Job) -> None:
         """Raises Forbidden, naming the jobs this key may use, when the job is not one of them."""
-        if self.role == APP and (self.jobs is None or job.name in self.jobs):
+        if self.uses(job):
             return
         if self.role != APP:
             raise Forbidden(f"this key has the role {self.role}; jobs are for app keys")

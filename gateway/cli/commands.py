@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli import books, demo, keys, routing, serving
+from gateway.cli import books, demo, keys, prices, routing, serving
 
 app = typer.Typer(
     name="jobgate",
@@ -20,6 +20,7 @@ app.command()(routing.explain)
 app.add_typer(keys.commands, name="keys")
 app.command()(books.report)
 app.command()(books.audit)
+app.add_typer(prices.commands, name="prices")
 
 
 def main() -> None:

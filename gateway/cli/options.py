@@ -45,6 +45,8 @@ Organisation = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 DEFAULT_ROUTES = Path("routes.yaml")
+PRICE_BOOK_VARIABLE = "JOBGATE_PRICE_BOOK"
+"""The environment variable that names a price book to use instead of the bundled one."""
 TRY_AGAIN_LATER = 75
 """Exit status when the same command may work in a moment (EX_TEMPFAIL of sysexits.h)."""
 DEFAULT_ORG = "main"
@@ -67,8 +69,26 @@ def told_plainly() -> Iterator[None]:
 
 def read_routes(path: Path) -> tuple[Routes, PriceBook]:
     """The routing rules and the price book. Raises ConfigurationError."""
-    book = PriceBook.bundled()
+    book = read_book(None)
     return load(path, book=book, environment=os.environ), book
+
+
+def read_book(path: Path | None) -> PriceBook:
+    """The price book in a file; None is the one in use: JOBGATE_PRICE_BOOK's, else the bundled.
+
+    Raises ConfigurationError when the file cannot be read or is not a price book.
+    """
+    named = path or os.environ.get(PRICE_BOOK_VARIABLE)
+    if not named:
+        return PriceBook.bundled()
+    try:
+        text = Path(named).read_bytes()
+    except OSError as error:
+        raise ConfigurationError([f"{named}: cannot be read: {error.strerror or error}"]) from None
+    try:
+        return PriceBook(text)
+    except (ConfigurationError, ValueError) as error:
+        raise ConfigurationError([f"{named} is not a price book: {error}"]) from None
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from gateway.cli.options import (
     read_routes,
     told_plainly,
 )
+from gateway.clock import SystemClock
 from gateway.errors import BadRequest, ConfigurationError, UnknownJob
 from gateway.jobs.parameters import apply
 from gateway.jobs.routes import Budget, Job, Routes, Target
@@ -83,9 +84,9 @@ def _target(
 ) -> dict[str, Any]:
     effective = apply(job, target, asked)
     credentials = Credentials(routes.providers, os.environ)
-    price = None
-    if target.price is not None:
-        nanos = charge(target.price, TYPICAL, None).amount_nanos * 1_000
+    valid, price = target.price_at(SystemClock().now()), None
+    if valid is not None:
+        nanos = charge(valid, TYPICAL, None).amount_nanos * 1_000
         price = format_dollars(nanos, 2)
     missing = credentials.missing(target.provider.name)
     return {
@@ -96,9 +97,9 @@ def _target(
         "output_limit": effective.output_limit,
         "changes": list(effective.changes),
         "usd_per_1000_requests": price,
-        "source_of_price": target.price.source if target.price else None,
-        "ready": missing is None and target.price is not None,
-        "why_not": f"set {missing}" if missing else None if target.price else "it has no price",
+        "source_of_price": valid.source if valid else None,
+        "ready": missing is None and valid is not None,
+        "why_not": f"set {missing}" if missing else None if valid else "it has no price",
     }
 
 

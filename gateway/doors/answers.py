@@ -46,6 +46,29 @@ def error_body(error: GatewayError) -> bytes:
     return _encode({"error": body})
 
 
+def message_error_body(error: GatewayError) -> bytes:
+    """Anthropic's error shape."""
+    kind = _ANTHROPIC_KINDS.get(error.status, "api_error")
+    inside: dict[str, object] = {"type": kind, "message": error.message, "code": error.code}
+    if error.details:
+        inside["details"] = error.details
+    return _encode({"type": "error", "error": inside})
+
+
+_ANTHROPIC_KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+"""Error types of Anthropic's API reference, by status."""
+
+
 def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
     """What tells a client whether, and when, to ask again."""
     headers = [(b"x-should-retry", b"true" if error.retry else b"false")]

@@ -88,6 +88,8 @@ def read_headers(scope: Scope) -> Knock:
     for name, value in scope["headers"]:
         if name == b"authorization":
             authorization = value.decode("latin-1")
+        elif name == b"x-api-key" and authorization is None:
+            authorization = "Bearer " + value.decode("latin-1")  # where Anthropic's clients put it
         elif name == b"content-length":
             length = int(value) if value.isdigit() else None
         elif name == b"content-encoding":

@@ -63,7 +63,7 @@ class Effective(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class _Draft:
+class ParameterDraft:
     """An Effective in the making."""
 
     job: Job
@@ -88,32 +88,24 @@ def apply(job: Job, target: Target, asked: Mapping[str, msgspec.Raw]) -> Effecti
     Values of `asked` are raw JSON; null counts as not given. Raises BadRequest, with `param`, for
     a temperature, output limit, effort or `n` that makes no sense or that the job refuses.
     """
-    rules = target.rules
-    given = {
-        name: raw
-        for name in asked
-        if (name in _READ or name in rules.refused or name in rules.renamed)
-        and (raw := bytes(asked[name])) != _NULL
-    }
-    draft = _Draft(job, target, asked, given)
-    draft.fields["model"] = _encode(target.model)
-    output_limit = _output_limit(draft)
+    draft = begin(job, target, asked)
+    limit = output_limit(draft, (MAX_COMPLETION_TOKENS, MAX_TOKENS), target.rules.output_fields)
     n = _choices(draft)
     effort = _effort(draft)
-    temperature = _temperature(draft)
+    temperature = temperature_of(draft)
     if temperature is not None:
         draft.fields["temperature"] = _encode(temperature)
-    if not _takes_sampling(draft, effort):
-        _without_sampling(draft, temperature)
+    if not takes_sampling(draft, effort):
+        without_sampling(draft, temperature)
         temperature = None
     elif temperature is not None:
-        temperature = _beside_temperature(draft, temperature, effort)
+        temperature = beside_temperature(draft, temperature, effort)
     _other_fields(draft)
     system_first = _system_prompt(draft)
     return Effective(
         set=draft.fields,
         remove=frozenset(draft.remove),
-        output_limit=output_limit,
+        output_limit=limit,
         n=n,
         temperature=temperature,
         changes=tuple(draft.changes),
@@ -121,16 +113,36 @@ def apply(job: Job, target: Target, asked: Mapping[str, msgspec.Raw]) -> Effecti
     )
 
 
-def _output_limit(draft: _Draft) -> int:
-    """Tokens a choice may have; the limit is always set, under a name that the model knows."""
+def begin(
+    job: Job, target: Target, asked: Mapping[str, msgspec.Raw], also: tuple[str, ...] = ()
+) -> ParameterDraft:
+    """The start of an Effective; `also` are further fields that will be looked at."""
+    rules = target.rules
+    given = {
+        name: raw
+        for name in asked
+        if (name in _READ or name in rules.refused or name in rules.renamed or name in also)
+        and (raw := bytes(asked[name])) != _NULL
+    }
+    draft = ParameterDraft(job, target, asked, given)
+    draft.fields["model"] = _encode(target.model)
+    return draft
+
+
+def output_limit(
+    draft: ParameterDraft, spoken_names: tuple[str, ...], accepted: tuple[str, ...]
+) -> int:
+    """Tokens a choice may have; the limit is always set, under a name that the model knows.
+
+    `spoken_names` are those the format has for it, `accepted` those the model takes, the one to
+    use first.
+    """
     policy, target = draft.job.output, draft.target
     asked = {
-        name: _positive(draft.given[name], name)
-        for name in (MAX_COMPLETION_TOKENS, MAX_TOKENS)
-        if name in draft.given
+        name: _positive(draft.given[name], name) for name in spoken_names if name in draft.given
     }
     limit = policy.default
-    name = target.rules.output_fields[0]
+    name = accepted[0]
     if asked:
         limit = min(asked.values())
         spoken = min(asked, key=lambda known: asked[known])
@@ -143,23 +155,23 @@ def _output_limit(draft: _Draft) -> int:
                 )
             draft.changes.append(f"{spoken}={_short(limit)}->{policy.max} (job limit)")
             limit = policy.max
-        if spoken in target.rules.output_fields:
+        if spoken in accepted:
             name = spoken
         else:
             draft.changes.append(f"{spoken} renamed {name}")
         if len(asked) > 1:
-            other = MAX_TOKENS if spoken == MAX_COMPLETION_TOKENS else MAX_COMPLETION_TOKENS
-            draft.changes.append(f"{other} dropped ({spoken} is given too)")
+            others = ", ".join(other for other in asked if other != spoken)
+            draft.changes.append(f"{others} dropped ({spoken} is given too)")
     if target.output_limit is not None and limit > target.output_limit:
         if asked:
             draft.changes.append(f"{name}={limit}->{target.output_limit} (model limit)")
         limit = target.output_limit
     draft.fields[name] = _encode(limit)
-    draft.remove.add(MAX_TOKENS if name == MAX_COMPLETION_TOKENS else MAX_COMPLETION_TOKENS)
+    draft.remove.update(other for other in spoken_names if other != name)
     return limit
 
 
-def _choices(draft: _Draft) -> int:
+def _choices(draft: ParameterDraft) -> int:
     if "n" not in draft.given:
         return _DEFAULT_CHOICES
     n = _positive(draft.given["n"], "n")
@@ -176,11 +188,11 @@ def _choices(draft: _Draft) -> int:
     return n
 
 
-def _effort(draft: _Draft) -> str | None:
+def _effort(draft: ParameterDraft) -> str | None:
     """The reasoning effort that is sent, the job's when the caller names none."""
     levels = draft.target.rules.efforts
     if "reasoning_effort" in draft.given:
-        effort = _decoded(draft.given["reasoning_effort"], "reasoning_effort")
+        effort = decoded(draft.given["reasoning_effort"], "reasoning_effort")
         if not isinstance(effort, str):
             raise BadRequest("reasoning_effort must be text", param="reasoning_effort")
         if levels is None or effort in levels:
@@ -194,12 +206,12 @@ def _effort(draft: _Draft) -> str | None:
     return effort
 
 
-def _temperature(draft: _Draft) -> float | None:
+def temperature_of(draft: ParameterDraft) -> float | None:
     """The temperature that job and provider's range leave of what was asked."""
     policy = draft.job.temperature
     if "temperature" not in draft.given:
         return None if policy.default is None else _within_provider(draft, policy.default)
-    asked = _decoded(draft.given["temperature"], "temperature")
+    asked = decoded(draft.given["temperature"], "temperature")
     if isinstance(asked, bool) or not isinstance(asked, int | float):
         raise BadRequest("temperature must be a number", param="temperature")
     value = min(max(asked, policy.min), policy.max)
@@ -215,7 +227,7 @@ def _temperature(draft: _Draft) -> float | None:
     return _within_provider(draft, float(value))
 
 
-def _within_provider(draft: _Draft, value: float) -> float:
+def _within_provider(draft: ParameterDraft, value: float) -> float:
     rules = draft.target.rules
     within = min(max(value, rules.temperature_min), rules.temperature_max)
     if within != value:
@@ -226,14 +238,14 @@ def _within_provider(draft: _Draft, value: float) -> float:
     return within
 
 
-def _takes_sampling(draft: _Draft, effort: str | None) -> bool:
+def takes_sampling(draft: ParameterDraft, effort: str | None) -> bool:
     sampling = draft.target.rules.sampling
     if sampling == "effort_unset_or_none":
         return effort is None or effort == "none"
     return sampling == "always" or (sampling == "effort_none" and effort == "none")
 
 
-def _without_sampling(draft: _Draft, temperature: float | None) -> None:
+def without_sampling(draft: ParameterDraft, temperature: float | None) -> None:
     """Take out all that steers sampling; the job's own temperature is told too."""
     model = draft.target.model
     conditional = draft.target.rules.sampling != "never"
@@ -245,7 +257,9 @@ def _without_sampling(draft: _Draft, temperature: float | None) -> None:
             draft.drop(name, why)
 
 
-def _beside_temperature(draft: _Draft, temperature: float, effort: str | None) -> float | None:
+def beside_temperature(
+    draft: ParameterDraft, temperature: float, effort: str | None
+) -> float | None:
     """What the model does not take together with a temperature."""
     rules, model = draft.target.rules, draft.target.model
     if rules.thinking_fixes_temperature and temperature != 1.0 and _thinks(draft, effort):
@@ -260,7 +274,7 @@ def _beside_temperature(draft: _Draft, temperature: float, effort: str | None) -
     return temperature
 
 
-def _thinks(draft: _Draft, effort: str | None) -> bool:
+def _thinks(draft: ParameterDraft, effort: str | None) -> bool:
     if effort is not None and effort != "none":
         return True
     if "thinking" not in draft.given:
@@ -271,7 +285,7 @@ def _thinks(draft: _Draft, effort: str | None) -> bool:
         return False
 
 
-def _other_fields(draft: _Draft) -> None:
+def _other_fields(draft: ParameterDraft) -> None:
     """Fields that this model never takes, or takes under another name."""
     rules, model = draft.target.rules, draft.target.model
     for name in draft.asked:
@@ -287,7 +301,7 @@ def _other_fields(draft: _Draft) -> None:
         draft.remove.add("stream_options")
 
 
-def _system_prompt(draft: _Draft) -> bool:
+def _system_prompt(draft: ParameterDraft) -> bool:
     """Put the job's own words before the caller's messages, without reading those."""
     if draft.job.system is None or "messages" not in draft.asked:
         return False
@@ -302,7 +316,7 @@ def _system_prompt(draft: _Draft) -> bool:
 
 
 def _positive(raw: bytes, name: str) -> int:
-    value = _decoded(raw, name)
+    value = decoded(raw, name)
     if isinstance(value, bool) or not isinstance(value, int):
         raise BadRequest(f"{name} must be a whole number", param=name)
     if value < 1:
@@ -310,7 +324,7 @@ def _positive(raw: bytes, name: str) -> int:
     return value
 
 
-def _decoded(raw: bytes, name: str) -> object:
+def decoded(raw: bytes, name: str) -> object:
     try:
         return msgspec.json.decode(raw)
     except msgspec.DecodeError as error:

@@ -10,10 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+import msgspec
+
+from gateway.clock import to_datetime, to_micros
 from gateway.errors import ConfigurationError
 from gateway.jobs.budgets import budgets
 from gateway.jobs.capabilities import ParameterRules, flavour_of, rules_for
@@ -40,7 +44,7 @@ from gateway.jobs.schema import (
 from gateway.prices.book import PriceBook
 from gateway.prices.checking import check_against_book
 from gateway.prices.rates import Price
-from gateway.prices.stated import to_price
+from gateway.prices.stated import StatedPrice, to_price
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _STATED_NOTHING = ModelSection()
@@ -68,6 +72,7 @@ class _Work:
     problems: Problems
     book: PriceBook
     providers: Mapping[str, Provider]
+    zone: ZoneInfo
 
 
 def resolve(
@@ -85,7 +90,8 @@ def resolve(
         if (made := provider(name, section, environment, problems)) is not None
     }
     overrides_of_nobody(known.providers, environment, problems)
-    work = _Work(file, known, problems, book, providers)
+    zone = _time_zone(file.organisation.time_zone, problems)
+    work = _Work(file, known, problems, book, providers, zone)
     for name in file.models:
         _known_provider(work, ("models", name), name.partition("/")[0])
     for name, targets in known.set_aside.items():
@@ -98,7 +104,7 @@ def resolve(
     named = {**jobs, **{alias: jobs[name] for alias, name in aliases.items() if name in jobs}}
     return Routes(
         organisation=file.organisation.name,
-        time_zone=_time_zone(file.organisation.time_zone, problems),
+        time_zone=zone,
         week_starts=_DAYS.index(file.organisation.week_starts),
         fiscal_year_starts=file.organisation.fiscal_year_starts,
         providers=MappingProxyType(providers),
@@ -226,37 +232,32 @@ def _target(work: _Work, path: Path, name: str, section: JobSection) -> Target |
     if facts is not None:
         window, limit = window or facts.context_window, limit or facts.output_limit
     flavour = flavour_of(at.wire, at.flavour)
+    prices, dated = _prices(work, path, name, at)
     return Target(
         name=name,
         provider=at,
         model=model,
-        price=_price(work, path, name, at),
+        price=prices[0] if prices else None,
         context_window=window,
         output_limit=limit,
         rules=rules_for(flavour, model, _stated_rules(stated.capabilities)),
         timeouts=effective(section.timeouts, at.timeouts),
+        dated=prices if dated else (),
     )
 
 
-def _price(work: _Work, path: Path, name: str, at: Provider) -> Price | None:
-    """What the file states, else what the book has; on-prem models have only what is stated."""
+def _prices(work: _Work, path: Path, name: str, at: Provider) -> tuple[tuple[Price, ...], bool]:
+    """The prices of a target, the newest first, and whether it depends on the day which holds.
+
+    What the file states, else what the book has; on-prem models have only what is stated.
+    """
     model = name.partition("/")[2]
     stated = work.file.models.get(name, _STATED_NOTHING).price
     facts = work.book.find(at.price_provider, model)
     listed = None if facts is None or at.residency == "on_prem" else facts.price
-    if stated is not None:
-        here: Path = ("models", name, "price")
-        try:
-            price = to_price(stated, listed)
-        except ConfigurationError as error:
-            for said in error.problems:
-                work.problems.add(here, said)
-            return None
-        odd = check_against_book(at.price_provider, model, price, work.book)
-        if odd is not None:
-            work.problems.warn(here, odd)
-        return price
-    if listed is None:
+    if stated is None:
+        if listed is not None:
+            return (listed,), False
         close = [] if at.residency == "on_prem" else work.book.nearest(model, at.price_provider)
         hint = f"; the price book has {close[0]}" if close else ""
         work.problems.warn(
@@ -264,7 +265,54 @@ def _price(work: _Work, path: Path, name: str, at: Provider) -> Price | None:
             f"{name} has no price, so its requests are refused with 402; state one under models, "
             f"or `price: free`{hint}",
         )
-    return listed
+        return (), False
+    here: Path = ("models", name, "price")
+    several = stated if isinstance(stated, list) else [stated]
+    found: dict[int | None, Price] = {}
+    for index, one in enumerate(several):
+        place: Path = (*here, index) if isinstance(stated, list) else here
+        price = _stated(work, place, one, listed)
+        if price is None:
+            continue
+        if price.valid_from in found:
+            work.problems.add(place, "another price begins at the same time; leave one of them out")
+        found[price.valid_from] = price
+        odd = check_against_book(at.price_provider, model, price, work.book)
+        if odd is not None:
+            work.problems.warn(place, odd)
+    dated = any(begins is not None for begins in found)
+    if dated and None not in found:
+        _before_the_first(work, here, found, listed)
+    newest_first = sorted(found, key=lambda begins: -1 if begins is None else begins, reverse=True)
+    return tuple(found[begins] for begins in newest_first), dated
+
+
+def _stated(work: _Work, path: Path, stated: StatedPrice, listed: Price | None) -> Price | None:
+    """One price as it is meant, with the moment it begins; None when it cannot be understood."""
+    try:
+        price = to_price(stated, listed)
+    except ConfigurationError as error:
+        for said in error.problems:
+            work.problems.add(path, said)
+        return None
+    begins: datetime | None = stated.begins
+    if begins is None:
+        return msgspec.structs.replace(price, valid_from=None)
+    if begins.tzinfo is None:
+        begins = begins.replace(tzinfo=work.zone)
+    return msgspec.structs.replace(price, valid_from=to_micros(begins))
+
+
+def _before_the_first(
+    work: _Work, path: Path, found: dict[int | None, Price], listed: Price | None
+) -> None:
+    """Until the first stated price begins the book's holds; without one, nothing is served."""
+    if listed is not None:
+        found[None] = msgspec.structs.replace(listed, valid_from=None)
+        return
+    first = min(begins for begins in found if begins is not None)
+    since = to_datetime(first).astimezone(work.zone).isoformat()
+    work.problems.warn(path, f"there is no price before {since}; requests until then get a 402")
 
 
 def effective(stated: TimeoutsSection, otherwise: Timeouts) -> Timeouts:

@@ -76,9 +76,11 @@ class Provider:
 class Target:
     """One model at one provider, as one job uses it.
 
-    `price` is None when nobody stated one: requests are then refused (law 10). `context_window`
-    and `output_limit` are in tokens, None when unknown. `timeouts` are the effective ones: the
-    job's where it states them, else the provider's.
+    `price` is the newest one; None when nobody stated any: requests are then refused (law 10).
+    What a request costs is asked with `price_at`, because prices can change on a day: `dated` has
+    them then, the newest first. `context_window` and `output_limit` are in tokens, None when
+    unknown. `timeouts` are the effective ones: the job's where it states them, else the
+    provider's.
     """
 
     name: str
@@ -91,6 +93,25 @@ class Target:
     timeouts: Timeouts
     note: str = ""
     """Told in a header with every answer: that this target stands in for another."""
+    dated: tuple[Price, ...] = ()
+    """Empty when there is one price, which always held."""
+
+    def price_at(self, moment: int) -> Price | None:
+        """The price valid at a moment (microseconds since 1970): the last that has begun."""
+        if not self.dated:
+            return self.price
+        for price in self.dated:
+            if price.valid_from is None or price.valid_from <= moment:
+                return price
+        return None
+
+    def prices_between(self, start: int, end: int) -> tuple[Price, ...]:
+        """Every price that is valid at some moment from `start` to `end`, both included."""
+        first = self.price_at(start)
+        if not self.dated:
+            return () if first is None else (first,)
+        later = (p for p in self.dated if p.valid_from is not None and start < p.valid_from <= end)
+        return (*later, *(() if first is None else (first,)))
 
 
 @dataclass(frozen=True, slots=True)

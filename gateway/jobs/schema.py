@@ -171,11 +171,26 @@ def _numbers_are_written_out(price: object) -> object:
     return price
 
 
+def _price_form(price: object) -> str:
+    return "several" if isinstance(price, list) else "one"
+
+
+Prices = Annotated[
+    Annotated[StatedPrice, Tag("one")]
+    | Annotated[list[StatedPrice], Field(min_length=1, max_length=64), Tag("several")],
+    Discriminator(_price_form),
+    BeforeValidator(_numbers_are_written_out),
+]
+"""One price, or several that begin on different days."""
+
+
 class ModelSection(_Section):
     """What is stated about one model at one provider, over what the price book has."""
 
-    price: Annotated[StatedPrice, BeforeValidator(_numbers_are_written_out)] | None = Field(
-        default=None, description="free, or USD per million tokens: {input: 2.50, output: 10}"
+    price: Prices | None = Field(
+        default=None,
+        description="free, or USD per million tokens: {input: 2.50, output: 10}; or a list of "
+        "prices, each with the day it begins: {from: 2026-11-01, input: 2, output: 8}",
     )
     context_window: Tokens | None = Field(
         default=None, description="tokens, input and output together"

@@ -25,6 +25,8 @@ _TEXT_FIELDS = (
     "function_call",
     "name",
     "arguments",
+    "output",
+    "input",
 )
 _IMAGE_KINDS = frozenset({"image_url", "image", "input_image"})
 
@@ -36,21 +38,26 @@ class Prompt:
     text: str
     messages: int
     images: int
+    tokens: int = 0
+    """Input that was given as token numbers already, as embeddings may be."""
 
 
 def read_prompt(messages: bytes, tools: Sequence[bytes]) -> Prompt:
     """Text, number of messages and number of images of a request, given as raw JSON.
 
-    What cannot be decoded counts as text as it stands.
+    `messages` may be a list of messages or of texts, or one text, or token numbers. What cannot
+    be decoded counts as text as it stands.
     """
     try:
         decoded = msgspec.json.decode(messages)
     except (msgspec.MsgspecError, RecursionError):
         decoded = [{"content": messages.decode("utf-8", "replace")}]
+    if not isinstance(decoded, list):
+        decoded = [decoded]
     texts = [text for message in decoded for text in _texts(message)]
     texts += [tool.decode("utf-8", "replace") for tool in tools]
     images = sum(1 for message in decoded for _ in _images(message))
-    return Prompt("\n".join(texts), len(decoded), images)
+    return Prompt("\n".join(texts), len(decoded), images, sum(map(_numbers, decoded)))
 
 
 def text_of_choices(lists: Sequence[bytes]) -> str:
@@ -71,6 +78,13 @@ def text_of_choices(lists: Sequence[bytes]) -> str:
                 said = choice.get("delta") or choice.get("message") or choice
             found.extend(_texts(said))
     return "".join(found)
+
+
+def _numbers(value: Any) -> int:
+    """How many numbers a value is, or holds."""
+    if isinstance(value, list):
+        return sum(map(_numbers, value))
+    return 1 if isinstance(value, int) else 0
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -11,7 +11,8 @@ import asyncio
 
 import msgspec
 
-from gateway.errors import TooLarge, UnpricedModel
+from gateway.errors import BadRequest, TooLarge, UnpricedModel
+from gateway.jobs.forms import RESPONSES
 from gateway.jobs.parameters import Effective
 from gateway.jobs.routes import Target
 from gateway.metering.counting import (
@@ -52,11 +53,13 @@ class Bounding(msgspec.Struct, frozen=True):
     system_bytes: int
     """Bytes that the job's own prompt adds."""
     first_attempt: bool
+    prices: tuple[Price, ...]
+    """Every price that may be valid when the attempt is admitted; see `prices_of`."""
 
     def cheap(self) -> Ceiling:
         """The ceiling by the size of the request alone."""
-        size = self.chat.size + self.system_bytes
-        return self._ceiling(cheap_bound(size, self.chat.images))
+        tokens = cheap_bound(self.chat.size + self.system_bytes, self.chat.images)
+        return self._ceiling(tokens + _context_by_name(self.chat, self.target))
 
     async def exact(self, counter: TokenCounter) -> Ceiling:
         """The ceiling by a count of tokens; never above the cheap one."""
@@ -64,12 +67,15 @@ class Bounding(msgspec.Struct, frozen=True):
         known = self.target.provider.flavour in _KNOWN_ENCODINGS
         up, down = _EXACT_MARGIN if known else _ESTIMATE_MARGIN
         tokens = counted * up // down + OVERHEAD_PER_REQUEST
+        tokens += _context_by_name(self.chat, self.target)
         return self._ceiling(min(tokens, self.cheap().input_tokens))
 
     def too_large(self, ceiling: Ceiling) -> bool:
         """Whether input and output might not fit the model's context window."""
         window = self.target.context_window
-        return window is not None and ceiling.input_tokens + self.effective.output_limit > window
+        if window is None or _context_by_name(self.chat, self.target):
+            return False  # unknown, or the provider cuts what it was told to remember
+        return ceiling.input_tokens + self.effective.output_limit > window
 
     def refuse_size(self, ceiling: Ceiling) -> TooLarge:
         """The error for a request that does not fit the context window."""
@@ -83,37 +89,50 @@ class Bounding(msgspec.Struct, frozen=True):
     def _ceiling(self, input_tokens: int) -> Ceiling:
         effective = self.effective
         output_tokens = effective.n * effective.output_limit
-        nanos = bound(
-            price_of(self.target),
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            service_tier=_service_tier(self.chat),
-            requests=SEARCHES_AT_MOST if _may_search(self.chat) else 0,
-            classes=_classes(self.chat),
+        service_tier, classes = _service_tier(self.chat), _classes(self.chat)
+        nanos = max(
+            bound(
+                price,
+                input_tokens=input_tokens,
+                output_tokens=output_tokens,
+                service_tier=service_tier,
+                requests=SEARCHES_AT_MOST if _may_search(self.chat) else 0,
+                classes=classes,
+            )
+            for price in self.prices
         )
         requests = 1 if self.first_attempt else 0
         return Ceiling(Amounts(nanos, input_tokens + output_tokens, requests), input_tokens)
 
 
-def price_of(target: Target) -> Price:
-    """The target's price; raises UnpricedModel when nobody has stated one (law 10)."""
-    if target.price is None:
+def prices_of(target: Target, now: int, until: int) -> tuple[Price, ...]:
+    """The prices that can hold for a request that is admitted between two moments.
+
+    Almost always one; two when a price changes while the request may wait for room. Raises
+    UnpricedModel when nobody has stated a price that has begun (law 10).
+    """
+    if target.price_at(now) is None:
         raise UnpricedModel(
             f"{target.name} has no price, so its cost cannot be bounded; state one in"
             f" routes.yaml under models: {target.name}: price, or write 'price: free'",
             param="model",
         )
-    return target.price
+    return target.prices_between(now, until)
 
 
 async def count_input(
     counter: TokenCounter, chat: RequestBody, target: Target, effective: Effective
 ) -> int:
     """Input tokens of a request by our own count, the job's prompt and images included."""
-    messages = effective.set.get("messages") or bytes(chat.fields["messages"])
-    tools = [bytes(chat.fields[n]) for n in ("tools", "functions") if n in chat.fields]
-    prompt = read_prompt(messages, tools)
-    text = await count_text(counter, prompt.text, target.model)
+    name = "messages" if "messages" in chat.fields else "input"
+    said = effective.set.get(name) or bytes(chat.fields.get(name, b"[]"))
+    beside = [
+        effective.set.get(n) or bytes(chat.fields[n])
+        for n in _BESIDE_THE_MESSAGES
+        if n in chat.fields or n in effective.set
+    ]
+    prompt = read_prompt(said, beside)
+    text = prompt.tokens + await count_text(counter, prompt.text, target.model)
     return text + prompt.messages * TOKENS_PER_MESSAGE + prompt.images * IMAGE_TOKENS_AT_MOST
 
 
@@ -122,6 +141,33 @@ async def count_text(counter: TokenCounter, text: str, model: str) -> int:
     if len(text) <= COUNTED_ON_THE_LOOP:
         return counter.count(text, model)
     return await asyncio.to_thread(counter.count, text, model)
+
+
+def _context_by_name(chat: RequestBody, target: Target) -> int:
+    """Input tokens that a request only names: an earlier response, a conversation, a file.
+
+    Nobody can tell how many, so it is the model's whole context. Raises BadRequest when that is
+    not known either.
+    """
+    named = next((name for name in _NAMES_OF_CONTEXT if name in chat.fields), None)
+    if named is None and not (chat.form == RESPONSES and _names_files(chat)):
+        return 0
+    if target.context_window is None:
+        raise BadRequest(
+            f"{named or 'a file'} brings an unknown number of tokens, and the context window of"
+            f" {target.name} is not known either; state it in routes.yaml",
+            param=named or "input",
+        )
+    return target.context_window
+
+
+def _names_files(chat: RequestBody) -> bool:
+    said = bytes(chat.fields.get("input", b""))
+    return b'"file_id"' in said or b'"item_reference"' in said or b'"file_url"' in said
+
+
+_BESIDE_THE_MESSAGES = ("tools", "functions", "system", "instructions")
+_NAMES_OF_CONTEXT = ("previous_response_id", "conversation", "prompt")
 
 
 def _service_tier(chat: RequestBody) -> str | None:
@@ -144,7 +190,7 @@ def _may_search(chat: RequestBody) -> bool:
 def _classes(chat: RequestBody) -> frozenset[str]:
     """The token classes that this request can be billed in."""
     fields, classes = chat.fields, _PLAIN
-    messages = bytes(fields["messages"])
+    messages = bytes(fields.get("messages", fields.get("input", b"")))
     if b'"cache_control"' in messages and b'"1h"' in messages:
         classes = classes | {"cache_write_1h"}
     if b'"input_audio"' in messages or "audio" in fields:

@@ -18,10 +18,9 @@ from gateway.jobs.routes import Target
 from gateway.ledger.entries import CHARGE_STATED, COUNTED, PRESUMED, REPORTED, Ending
 from gateway.metering.usage import NOTHING, Usage
 from gateway.money import NANOS_PER_DOLLAR
-from gateway.pipeline.bounding import price_of
+from gateway.prices.answering import price_of_answer
 from gateway.prices.book import PriceBook
-from gateway.prices.rates import Price, charge
-from gateway.prices.stated import SOURCE
+from gateway.prices.rates import NO_COST, Price, charge
 from gateway.treasury.holds import Hold
 from gateway.upstreams.protocol import Meter
 
@@ -33,12 +32,18 @@ class Costing:
         self._book = book
         self._known: dict[tuple[str, str], Price] = {}
 
-    def reported(self, target: Target, meter: Meter, outcome: str) -> Ending:
-        """The ending of an attempt whose usage the provider told."""
-        return self._priced(target, meter, meter.usage or NOTHING, outcome, REPORTED)
+    def reported(self, target: Target, meter: Meter, outcome: str, admitted_at: int) -> Ending:
+        """The ending of an attempt whose usage the provider told, at the price of its admission."""
+        price = self._price(target, meter.model, admitted_at)
+        return _priced(price, meter, meter.usage or NOTHING, outcome, REPORTED)
 
     def counted(
-        self, target: Target, meter: Meter, counts: tuple[int, int], outcome: str
+        self,
+        target: Target,
+        meter: Meter,
+        counts: tuple[int, int],
+        outcome: str,
+        admitted_at: int,
     ) -> Ending:
         """The ending of an attempt whose usage is incomplete; `counts` are input and output.
 
@@ -51,38 +56,47 @@ class Costing:
         else:
             more = max(0, counted_output - told.output_total)
             usage = msgspec.structs.replace(told, output=told.output + more)
-        return self._priced(target, meter, usage, outcome, COUNTED)
+        price = self._price(target, meter.model, admitted_at)
+        return _priced(price, meter, usage, outcome, COUNTED)
 
-    def _priced(
-        self, target: Target, meter: Meter, usage: Usage, outcome: str, quality: str
-    ) -> Ending:
-        cost = charge(self._price(target, meter.model), usage, meter.service_tier)
-        nanos, rates = cost.amount_nanos, cost.rates
-        if meter.stated_cost is not None and quality == REPORTED:
-            nanos = int((meter.stated_cost * NANOS_PER_DOLLAR).to_integral_value(ROUND_HALF_EVEN))
-        return Ending(
-            outcome=outcome,
-            quality=quality,
-            usage=usage,
-            amount_nanos=nanos,
-            tokens=usage.total,
-            rates=rates,
-            model_served=meter.model,
-            upstream_id=meter.upstream_id,
-            service_tier=meter.service_tier or "",
-            reason=CHARGE_STATED if nanos != cost.amount_nanos else "",
-        )
+    def _price(self, target: Target, served: str, admitted_at: int) -> Price:
+        """The price of the model that answered, as it was when the attempt was admitted.
 
-    def _price(self, target: Target, served: str) -> Price:
-        """The price of the model that answered; a stated price holds whatever model answers."""
-        own = price_of(target)
-        if not served or served == target.model or own.free or SOURCE in own.source:
+        A clock that was set back may name a moment before the first price; then the newest holds.
+        """
+        own = target.price_at(admitted_at) or target.price or _NO_PRICE
+        if not served or served == target.model:
             return own
+        if target.dated:
+            return price_of_answer(own, self._book, target.provider.price_provider, served)
         known = self._known.get((target.name, served))
         if known is None:
-            facts = self._book.find(target.provider.price_provider, served)
-            known = self._known[target.name, served] = own if facts is None else facts.price
+            known = price_of_answer(own, self._book, target.provider.price_provider, served)
+            self._known[target.name, served] = known
         return known
+
+
+_NO_PRICE = Price(rates=NO_COST, source="nobody")
+"""Never used: a target without any price is refused before it is asked (law 10)."""
+
+
+def _priced(price: Price, meter: Meter, usage: Usage, outcome: str, quality: str) -> Ending:
+    cost = charge(price, usage, meter.service_tier)
+    nanos, rates = cost.amount_nanos, cost.rates
+    if meter.stated_cost is not None and quality == REPORTED:
+        nanos = int((meter.stated_cost * NANOS_PER_DOLLAR).to_integral_value(ROUND_HALF_EVEN))
+    return Ending(
+        outcome=outcome,
+        quality=quality,
+        usage=usage,
+        amount_nanos=nanos,
+        tokens=usage.total,
+        rates=rates,
+        model_served=meter.model,
+        upstream_id=meter.upstream_id,
+        service_tier=meter.service_tier or "",
+        reason=CHARGE_STATED if nanos != cost.amount_nanos else "",
+    )
 
 
 def failed(hold: Hold, failure: UpstreamFailed, outcome: str) -> Ending:

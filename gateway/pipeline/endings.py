@@ -59,7 +59,9 @@ class Endings:
     async def answered(self, attempt: Attempt, reply: PlainReply, trace: Trace) -> None:
         """A whole answer came."""
         if reply.meter.usage is not None:
-            ending = self._costing.reported(attempt.target, reply.meter, "ok")
+            ending = self._costing.reported(
+                attempt.target, reply.meter, "ok", attempt.hold.admitted_at
+            )
             await self._settle(attempt, trace, ending)
         else:
             work = self._count_and_settle(attempt, reply.meter, _text_of(reply), trace, "ok")
@@ -75,7 +77,9 @@ class Endings:
     ) -> None:
         """A stream is over; a cut one is booked by what it told and what was delivered."""
         if reply.complete and reply.meter.usage is not None:
-            ending = self._costing.reported(attempt.target, reply.meter, outcome)
+            ending = self._costing.reported(
+                attempt.target, reply.meter, outcome, attempt.hold.admitted_at
+            )
             await self._settle(attempt, trace, ending)
         else:
             text = reply.delivered_text()
@@ -114,7 +118,8 @@ class Endings:
             )
         counted_output = await count_text(self._counter, text, target.model)
         counts = (counted_input, counted_output)
-        await self._settle(attempt, trace, self._costing.counted(target, meter, counts, outcome))
+        ending = self._costing.counted(target, meter, counts, outcome, attempt.hold.admitted_at)
+        await self._settle(attempt, trace, ending)
 
     async def _settle(self, attempt: Attempt, trace: Trace, ending: Ending) -> None:
         """Queue the ending at once, then wait for its commit. Raises Unavailable."""
@@ -175,5 +180,7 @@ def _text_of(reply: PlainReply) -> str:
     """The text of a plain answer, which is needed only when it tells no usage."""
     if reply.meter.usage is not None:
         return ""
+    if reply.text is not None:
+        return reply.text
     choices = msgspec.json.decode(reply.body, type=_Choices).choices
     return text_of_choices([bytes(choices)])

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gateway.clock import MICROS, Clock
 from gateway.errors import (
     BadRequest,
     BudgetBusy,
@@ -29,13 +30,15 @@ from gateway.errors import (
     UpstreamFailed,
     UpstreamRefused,
 )
-from gateway.jobs.parameters import Effective, apply
+from gateway.jobs.forms import targets_for
+from gateway.jobs.native_parameters import APPLY
+from gateway.jobs.parameters import Effective
 from gateway.jobs.routes import Job, Routes, Target
 from gateway.ledger.entries import Draft
 from gateway.metering.counting import TokenCounter
 from gateway.metrics import Metrics
 from gateway.pipeline.asked import Asked, Trace, accepted_tags
-from gateway.pipeline.bounding import Bounding, Ceiling
+from gateway.pipeline.bounding import Bounding, Ceiling, prices_of
 from gateway.pipeline.endings import Attempt, Endings
 from gateway.pipeline.presence import Presence
 from gateway.pipeline.streams import DRAIN_SECONDS, MeteredStream
@@ -66,6 +69,7 @@ class Parts:
     counter: TokenCounter
     endings: Endings
     metrics: Metrics
+    clock: Clock
 
 
 class Pipeline:
@@ -102,7 +106,7 @@ class Pipeline:
     ) -> PlainReply | MeteredStream:
         """Try the targets in order, each as often as the job says."""
         failure: GatewayError | None = None
-        for target in job.targets:
+        for target in self._targets(asked, job):
             for retry in range(1 + job.retries):
                 try:
                     attempt = await self._open(asked, job, target, tags, trace, presence)
@@ -131,6 +135,21 @@ class Pipeline:
         caller.may_use(job)
         return job
 
+    def _targets(self, asked: Asked, job: Job) -> tuple[Target, ...]:
+        """The job's targets that understand the request's form. Raises BadRequest."""
+        form = asked.chat.form
+        found = targets_for(job, form)
+        if found:
+            return found
+        usable = [self.routes.jobs[name] for name in sorted(self.routes.jobs)]
+        can = [j.name for j in usable if asked.caller.uses(j) and targets_for(j, form)]
+        raise BadRequest(
+            f"no target of job {job.name!r} understands {form} requests; jobs of this key that do:"
+            f" {', '.join(can) or 'none'}",
+            param="model",
+            details={"jobs": can},
+        )
+
     # ---- bound and admit
 
     async def _open(
@@ -146,7 +165,7 @@ class Pipeline:
 
         Raises _Passed when this target cannot be asked but the next may be.
         """
-        effective = apply(job, target, asked.chat.fields)
+        effective = APPLY[asked.chat.form](job, target, asked.chat.fields)
         credential = self._credential(target)
         breaker = self._parts.breakers[target.name]
         if not breaker.allows():
@@ -159,6 +178,7 @@ class Pipeline:
             )
         call = Call(
             request_id=trace.request_id,
+            form=asked.chat.form,
             target=target,
             credential=credential,
             fields=_fields(asked, effective),
@@ -205,6 +225,7 @@ class Pipeline:
         changes: tuple[str, ...],
     ) -> Draft:
         caller = asked.caller
+        price = target.price_at(self._parts.clock.now())
         return Draft(
             request_id=trace.request_id,
             attempt=trace.attempts + 1,
@@ -219,7 +240,7 @@ class Pipeline:
             model=target.model,
             stream=asked.chat.stream,
             tags=tags,
-            rates=target.price.rates if target.price else None,
+            rates=None if price is None else price.rates,
             changed=changes,
         )
 
@@ -233,12 +254,14 @@ class Pipeline:
         presence: Presence,
     ) -> Hold:
         """Hold the ceiling: the cheap one, or when that is too much the counted one."""
+        now = self._parts.clock.now()
         bounding = Bounding(
             chat=asked.chat,
             target=target,
             effective=effective,
             system_bytes=len(job.system or "") * 6 if effective.system_first else 0,
             first_attempt=draft.attempt == 1,
+            prices=prices_of(target, now, now + round(job.wait_for_room * MICROS)),
         )
         ceiling = bounding.cheap()
         if not bounding.too_large(ceiling):

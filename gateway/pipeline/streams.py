@@ -18,11 +18,10 @@ from gateway.upstreams.protocol import StreamReply
 
 DRAIN_SECONDS = 120.0
 """How long a stream whose caller has left is read on to its usage."""
-DONE = b"data: [DONE]\n\n"
 
 
 class MeteredStream:
-    """Events for the caller, OpenAI-shaped, up to and including the end marker.
+    """Events for the caller, in the form of the request, up to and including the last.
 
     `outcome` is the word for how it ended; empty while it has not.
     """
@@ -55,10 +54,8 @@ class MeteredStream:
             await self._close("provider_cut")
             raise
         await self._close("ok")
-        if self._attempt.asked.chat.wants_usage and (usage := self._reply.usage_event()):
-            yield usage
-        request_id = self._trace.request_id.encode()
-        yield b": jobgate %s cost-usd %s\n\n%s" % (request_id, usd(self._trace.cost_nanos), DONE)
+        request_id, cost = self._trace.request_id.encode(), usd(self._trace.cost_nanos)
+        yield b": jobgate %s cost-usd %s\n\n%s" % (request_id, cost, self._reply.last_events())
 
     def caller_left(self) -> None:
         """The caller hung up: stop upstream, or read on to the usage, as the job says."""
@@ -92,8 +89,3 @@ class MeteredStream:
             await self._endings.streamed(self._attempt, self._reply, self._trace, self.outcome)
         finally:
             await self._reply.aclose()
-
-
-def error_event(body: bytes) -> bytes:
-    """An error as the last event of a stream."""
-    return b"data: " + body + b"\n\n"

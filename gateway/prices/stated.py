@@ -4,6 +4,10 @@
     price: {input: 2.50, output: 10}                USD per million tokens
     price: {discount_percent: 20}                   the price book's, less a fifth
     price: {per_hour: 1.80, tokens_per_second: 900} a machine of one's own
+    price: [{input: 3, output: 15}, {from: 2026-11-01, input: 2, output: 10}]
+
+A price can begin on a day (`from`, or `valid_from`): midnight in the organisation's time zone, or
+a moment with a zone of its own. Of several, the last that has begun holds (`resolving`).
 
 Amounts are text or numbers. YAML reads 2.50 as a binary float, whose shortest text is the number
 that was typed, for up to 15 digits; that text is what is used, so 0.1 means one tenth exactly.
@@ -20,6 +24,7 @@ What a statement leaves out is filled as `assembling` says, never with zero.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Self
 
@@ -56,6 +61,16 @@ def _as_typed(value: object) -> Decimal:
     return number
 
 
+def _as_moment(value: object) -> datetime:
+    """A day's midnight, or a moment; without a zone when none is written."""
+    if isinstance(value, str | date):
+        try:
+            return datetime.fromisoformat(str(value))
+        except ValueError:
+            pass
+    raise ValueError(f"{value!r} is not a day such as 2026-11-01")
+
+
 def _nanos(value: object) -> int:
     return parse_dollars(_as_typed(value))
 
@@ -70,6 +85,9 @@ Dollars = Annotated[int, BeforeValidator(_nanos), _WRITTEN]
 DollarsPerCall = Annotated[int, BeforeValidator(_nanos_per_million_calls), _WRITTEN]
 """Written in USD per call, kept in nano-dollars per million calls."""
 Number = Annotated[Decimal, BeforeValidator(_as_typed), _WRITTEN]
+Moment = Annotated[
+    datetime, BeforeValidator(_as_moment), WithJsonSchema({"type": "string", "minLength": 10})
+]
 
 
 class StatedRates(BaseModel):
@@ -137,6 +155,8 @@ class StatedPrice(StatedSchedule):
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_or_free)
 
+    from_: Moment | None = Field(default=None, alias="from", description="when it begins")
+    valid_from: Moment | None = Field(default=None, description="the same as `from`")
     free: bool = False
     service_tiers: dict[str, StatedSchedule] = Field(default_factory=dict)
     discount_percent: Number | None = Field(default=None, gt=0, lt=100)
@@ -153,6 +173,17 @@ class StatedPrice(StatedSchedule):
         if word is not None:
             raise ValueError('a price is "free" or a mapping such as {input: 2.50, output: 10}')
         return written
+
+    @property
+    def begins(self) -> datetime | None:
+        """When it begins; without a zone the organisation's is meant. None: it always held."""
+        return self.from_ or self.valid_from
+
+    @model_validator(mode="after")
+    def _begins_once(self) -> Self:
+        if self.from_ is not None and self.valid_from is not None:
+            raise ValueError("a price begins once: write `from` or `valid_from`, not both")
+        return self
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -67,7 +67,7 @@ class Key(SQLModel, table=True):
 
 
 class Counter(SQLModel, table=True):
-    """A number that only grows: balance numbers, and the revision of the keys."""
+    """A number that only grows: of balances, of the keys' revision, the end of closed months."""
 
     __tablename__ = "counters"
     org: str = Field(primary_key=True)
@@ -206,6 +206,22 @@ class Rollup(SQLModel, table=True):
     image_output: int = Field(sa_column=_big())
     requests: int = Field(sa_column=_big())
     tokens: int = Field(sa_column=_big())
+    amount_nanos: int = Field(sa_column=_big())
+
+
+class ClosedMonth(SQLModel, table=True):
+    """A month that finance has closed: nothing is posted into it any more."""
+
+    __tablename__ = "closed_months"
+    org: str = Field(primary_key=True)
+    month: str = Field(primary_key=True)
+    """Such as 2026-10, in the organisation's time zone."""
+    starts_at: int = Field(sa_column=_big())
+    ends_at: int = Field(sa_column=_big())
+    closed_at: int = Field(sa_column=_big())
+    author: str
+    entries: int = Field(sa_column=_big())
+    """How many entries it had when it was closed, and has for ever."""
     amount_nanos: int = Field(sa_column=_big())
 
 

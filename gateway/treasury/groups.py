@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import bindparam, select
@@ -33,8 +34,12 @@ from gateway.store.tables import EntryRow
 from gateway.treasury.balances import BalanceTable
 from gateway.treasury.decisions import Line, Shortage, State, decide, give_back
 from gateway.treasury.holds import Hold, HoldTable, balance_list
+from gateway.treasury.periods import Calendar
+from gateway.treasury.posting import Posting, Postings
 
 log = logging.getLogger(__name__)
+
+_IN_UTC = Calendar(ZoneInfo("UTC"))
 
 
 @dataclass(slots=True, eq=False)
@@ -76,11 +81,16 @@ class Result:
 
 
 class Group:
-    """Runs groups for one organisation on one database."""
+    """Runs groups for one organisation on one database.
 
-    def __init__(self, org: str, engine: str, instance: str) -> None:
+    `calendar` is the organisation's; it finds the open period of a budget when a closed one is
+    corrected.
+    """
+
+    def __init__(self, org: str, engine: str, instance: str, calendar: Calendar = _IN_UTC) -> None:
         self._org = org
         self._balances = BalanceTable(org, engine)
+        self._postings = Postings(org, engine, calendar, self._balances)
         self._holds = HoldTable(org, engine, instance)
         self._writer = EntryWriter(org, engine)
         table = EntryRow.__table__  # type: ignore[attr-defined]
@@ -111,12 +121,16 @@ class Group:
         `now` is microseconds since 1970, `instant` the same moment on the clock that admissions
         wait by. A group whose commit is in doubt may be run again: what has ended stays as it is.
         """
+        # Nothing is admitted into a closed month, even by a machine whose clock is behind.
+        now = max(now, self._postings.closed_until)
+        late = self._late(cursor, closings, now)
         wants = [self._wants(cursor, admission, now) for admission in admissions]
         numbers = {number for want in wants for number, _ in want}
         for closing in closings:
             numbers.update(closing.hold.balances)
+        numbers.update(number for posting in late.values() for number in posting.balances)
         states = self._balances.lock(cursor, numbers)
-        result = Result(entries=self._end(cursor, closings, states, now))
+        result = Result(entries=self._end(cursor, closings, states, now, late))
         holds: list[Hold] = []
         waited_for: set[int] = set()
         for admission, want in zip(admissions, wants, strict=True):
@@ -134,7 +148,11 @@ class Group:
         return result
 
     def lapse(self, cursor: Cursor, now: int) -> list[Entry]:
-        """Book holds whose time is over at their ceilings; returns their entries."""
+        """Book holds whose time is over at their ceilings; returns their entries.
+
+        It is called every second, so it is also where a month that was closed is noticed.
+        """
+        self._postings.look(cursor)
         return self._presume(cursor, self._holds.expired(cursor, now), now, "nobody came back")
 
     def lapse_foreign(self, cursor: Cursor, now: int) -> list[Entry]:
@@ -147,15 +165,34 @@ class Group:
         states = self._balances.lock(cursor, {n for hold in holds for n in hold.balances})
         still_open = self._holds.lock_open(cursor, [hold.id for hold in holds]) if holds else ()
         lapsing = [Closing(h, _lapsed(h, reason)) for h in holds if h.id in still_open]
-        entries = self._end(cursor, lapsing, states, now)
+        entries = self._end(cursor, lapsing, states, now, {})
         self._balances.save(cursor, states.values())
         return entries
 
     def _wants(self, cursor: Cursor, admission: Admission, now: int) -> list[tuple[int, Line]]:
         return [(self._balances.number(cursor, line), line) for line in admission.lines(now)]
 
+    def _late(self, cursor: Cursor, closings: Sequence[Closing], now: int) -> dict[str, Posting]:
+        """Where corrections go of holds that may have lapsed, by the holds' ids."""
+        closed_until = self._postings.closed_until
+        late = [
+            closing.hold
+            for closing in closings
+            if closing.hold.lapses_at <= now or closing.hold.admitted_at < closed_until
+        ]
+        if not late:
+            return {}
+        self._postings.lock(cursor)
+        find = self._postings.find
+        return {hold.id: find(cursor, hold.admitted_at, hold.balances, now) for hold in late}
+
     def _end(
-        self, cursor: Cursor, closings: Sequence[Closing], states: dict[int, State], now: int
+        self,
+        cursor: Cursor,
+        closings: Sequence[Closing],
+        states: dict[int, State],
+        now: int,
+        late: Mapping[str, Posting],
     ) -> list[Entry]:
         if not closings:
             return []
@@ -175,9 +212,10 @@ class Group:
                     ceiling = hold.amount(state.unit)
                     give_back(state, ceiling, _spent(entry, state.unit), ceiling)
             else:
-                made = self._correction(cursor, closing, now)
+                posting = late.get(hold.id) or Posting(hold.admitted_at, hold.balances)
+                made = self._correction(cursor, closing, now, posting)
                 for correction in made:
-                    for number in hold.balances:
+                    for number in posting.balances:
                         state = states[number]
                         spent = _spent(correction, state.unit)
                         give_back(state, 0, spent, _ceiling(correction, state.unit))
@@ -188,7 +226,9 @@ class Group:
         self._writer.write(cursor, written)
         return told
 
-    def _correction(self, cursor: Cursor, closing: Closing, now: int) -> list[Entry]:
+    def _correction(
+        self, cursor: Cursor, closing: Closing, now: int, posting: Posting
+    ) -> list[Entry]:
         """The hold has lapsed meanwhile: what was presumed is taken back, what was used booked.
 
         Nothing when it did not lapse: then this is the second try of an ending, or of giving back
@@ -207,19 +247,21 @@ class Group:
             quality=PRESUMED,
             amount_nanos=-presumed_nanos,
             tokens=-presumed_tokens,
-            reason="settled after the hold had lapsed: the ceiling is taken back",
+            reason=posting.says("settled after the hold had lapsed: the ceiling is taken back"),
             author="gateway",
         )
         booked = msgspec.structs.replace(
             ending,
             kind=ADJUST,
-            reason=ending.reason or "settled after the hold had lapsed: what was used",
+            reason=posting.says(
+                ending.reason or "settled after the hold had lapsed: what was used"
+            ),
             author=ending.author or "gateway",
         )
         return [
-            _adjustment(hold, "late-1", taken_back, now),
+            _adjustment(hold, "late-1", taken_back, now, posting),
             msgspec.structs.replace(
-                _adjustment(hold, "late-2", booked, now),
+                _adjustment(hold, "late-2", booked, now, posting),
                 ceiling_nanos=hold.ceiling_nanos,
                 ceiling_tokens=hold.ceiling_tokens,
             ),
@@ -265,18 +307,18 @@ def _entry(hold: Hold, ending: Ending, now: int) -> Entry:
     )
 
 
-def _adjustment(hold: Hold, suffix: str, ending: Ending, now: int) -> Entry:
+def _adjustment(hold: Hold, suffix: str, ending: Ending, now: int, posting: Posting) -> Entry:
     """A correction of the entry of a hold."""
     return Entry(
         id=f"{hold.id}.{suffix}",
         draft=hold.draft,
         ending=ending,
-        admitted_at=hold.admitted_at,
+        admitted_at=posting.admitted_at,
         recorded_at=now,
         request_count=0,
         ceiling_nanos=0,
         ceiling_tokens=0,
-        balances=balance_list(hold.balances),
+        balances=balance_list(posting.balances),
         corrects=hold.id,
     )
 

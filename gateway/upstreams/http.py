@@ -73,8 +73,8 @@ class Events(Protocol):
         """The connection ended in good order; raises UpstreamBroken if the answer did not."""
         ...
 
-    def usage_event(self) -> bytes | None:
-        """The event with usage and no choices."""
+    def last_events(self) -> bytes:
+        """What ends the stream."""
         ...
 
     def delivered_text(self) -> str:
@@ -133,9 +133,9 @@ class EventStream:
             raise self._failure
         self._events.end()
 
-    def usage_event(self) -> bytes | None:
-        """The event with usage and no choices."""
-        return self._events.usage_event()
+    def last_events(self) -> bytes:
+        """What ends the stream, held back until the entry is committed."""
+        return self._events.last_events()
 
     def delivered_text(self) -> str:
         """All text that has arrived."""

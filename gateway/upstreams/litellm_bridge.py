@@ -34,6 +34,7 @@ from gateway.upstreams.litellm_transport import SENDING, PoolTransport, Sending
 from gateway.upstreams.protocol import Call, Meter, PlainReply, Prepared
 from gateway.upstreams.translated import whole_body
 from gateway.wire.errors import provider_message
+from gateway.wire.sse import DONE
 
 _ALWAYS = frozenset({"messages", "model"})
 _OURS = frozenset({"stream", "stream_options", "metadata"})
@@ -207,11 +208,12 @@ class BridgedStream:
             raise broken(target, "ended the stream before the answer was whole")
         self.complete = True
 
-    def usage_event(self) -> bytes | None:
-        """The event with usage and no choices, as LiteLLM put it."""
-        if self._usage is None:
-            return None
-        return b"data: " + _encode({**self._head, "choices": [], "usage": self._usage}) + b"\n\n"
+    def last_events(self) -> bytes:
+        """The event with usage and no choices, if the caller asked, and the end marker."""
+        if self._usage is None or not self._call.caller_wants_usage:
+            return DONE
+        last = {**self._head, "choices": [], "usage": self._usage}
+        return b"data: " + _encode(last) + b"\n\n" + DONE
 
     def delivered_text(self) -> str:
         """All text that has arrived."""

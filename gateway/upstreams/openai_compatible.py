@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import UpstreamBroken
+from gateway.jobs.forms import CHAT, EMBEDDINGS, RESPONSES
 from gateway.jobs.routes import Provider, Target
 from gateway.metering.reading import openai_chat, stated_cost
 from gateway.upstreams.delivered import Delivered
@@ -27,10 +28,11 @@ from gateway.upstreams.http import (
     failure_inside,
     nonsense,
 )
+from gateway.upstreams.native_replies import ResponseEvents, embeddings, response
 from gateway.upstreams.protocol import Call, Meter, PlainReply, Prepared
 from gateway.wire.errors import provider_message
 from gateway.wire.mistral_reply import in_parts, without_parts
-from gateway.wire.sse import data_of
+from gateway.wire.sse import DONE, data_of
 
 _WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
 
@@ -78,16 +80,18 @@ _encode = msgspec.json.Encoder().encode
 
 
 class OpenAICompatible:
-    """One provider that speaks OpenAI's chat format."""
+    """One provider that speaks OpenAI's formats."""
 
     def __init__(self, provider: Provider) -> None:
         self._pool = Pool(provider)
-        self._url = f"{provider.base_url}/chat/completions"
+        self._base = provider.base_url or ""
         self._headers = {**provider.headers, "Content-Type": "application/json"}
 
     def prepare(self, call: Call) -> Prepared:
         """The fields as they are; in streams the provider is asked for usage."""
-        fields = _asking_for_usage(call.fields, call.target) if call.stream else call.fields
+        fields = call.fields
+        if call.stream and call.form == CHAT:
+            fields = _asking_for_usage(fields, call.target)
         return Prepared(call, _encode(fields))
 
     async def send(self, prepared: Prepared) -> PlainReply | EventStream:
@@ -95,10 +99,11 @@ class OpenAICompatible:
         call, headers = prepared.call, self._headers
         if call.credential:
             headers = {**headers, "Authorization": f"Bearer {call.credential}"}
-        exchange = Exchange(self._url, headers, prepared.body)
+        exchange = Exchange(self._base + _PATHS[call.form], headers, prepared.body)
         if call.stream:
-            return await self._pool.stream(call.target, exchange, PassedEvents(call))
-        return _plain(call.target, await self._pool.whole(call.target, exchange))
+            events = ResponseEvents(call) if call.form == RESPONSES else PassedEvents(call)
+            return await self._pool.stream(call.target, exchange, events)
+        return _PLAIN[call.form](call.target, await self._pool.whole(call.target, exchange))
 
     async def aclose(self) -> None:
         """Close the pool."""
@@ -134,6 +139,10 @@ def _plain(target: Target, body: bytes) -> PlainReply:
         fields["choices"] = msgspec.Raw(without_parts(bytes(fields["choices"])))
         body = _encode(fields)
     return PlainReply(body, meter)
+
+
+_PATHS = {CHAT: "/chat/completions", EMBEDDINGS: "/embeddings", RESPONSES: "/responses"}
+_PLAIN = {CHAT: _plain, EMBEDDINGS: embeddings, RESPONSES: response}
 
 
 def _in_parts(flavour: str, data: bytes) -> bool:
@@ -234,9 +243,10 @@ class PassedEvents:
             raise broken(self._call.target, "ended the stream before the answer was whole")
         self.complete = True
 
-    def usage_event(self) -> bytes | None:
-        """The one event with usage and no choices, as the provider sent it or made from it."""
-        return self._usage_event
+    def last_events(self) -> bytes:
+        """The one event with usage and no choices, if the caller asked, and the end marker."""
+        wanted = self._usage_event if self._call.caller_wants_usage else None
+        return (wanted or b"") + DONE
 
     def delivered_text(self) -> str:
         """All text that has arrived, tool calls included."""

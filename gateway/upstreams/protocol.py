@@ -21,10 +21,12 @@ class Call(msgspec.Struct, frozen=True):
     """One request as it leaves us: the job's choices are already made."""
 
     request_id: str
+    form: str
+    """chat, embeddings, responses or messages (`jobs.forms`)."""
     target: Target
     credential: str | None
     fields: Mapping[str, msgspec.Raw]
-    """The fields of the body in OpenAI's shape, each still JSON."""
+    """The fields of the body in the shape of its form, each still JSON."""
     output_limit: int
     """Output tokens for each choice."""
     stream: bool
@@ -60,11 +62,12 @@ class PlainReply:
 
     body: bytes
     meter: Meter
-    content_type: str = "application/json"
+    text: str | None = None
+    """Its text, for counting; None for a chat completion, which is asked only when needed."""
 
 
 class StreamReply(Protocol):
-    """An answer that is still arriving, as OpenAI-shaped events without usage and `[DONE]`."""
+    """An answer that is still arriving, as events of its form without those that end it."""
 
     meter: Meter
 
@@ -77,8 +80,8 @@ class StreamReply(Protocol):
         """Whole events as they arrive. Raises UpstreamFailed when the stream breaks."""
         ...
 
-    def usage_event(self) -> bytes | None:
-        """The one event with usage and no choices, for a caller who asked."""
+    def last_events(self) -> bytes:
+        """What ends the stream, held back until the entry is committed."""
         ...
 
     def delivered_text(self) -> str:

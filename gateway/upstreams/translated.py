@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gateway.jobs.forms import MESSAGES
 from gateway.jobs.routes import Provider, Target
 from gateway.metering.reading import anthropic, gemini, service_tier
 from gateway.metering.usage import Usage
@@ -24,13 +25,14 @@ from gateway.upstreams.http import (
     failure_inside,
     nonsense,
 )
+from gateway.upstreams.native_replies import MessageEvents, message
 from gateway.upstreams.protocol import Call, Meter, PlainReply, Prepared
 from gateway.wire.anthropic_reply import AnthropicStream, from_anthropic
 from gateway.wire.anthropic_request import to_anthropic
 from gateway.wire.errors import provider_message
 from gateway.wire.gemini_reply import GeminiStream, from_gemini
 from gateway.wire.gemini_request import to_gemini
-from gateway.wire.sse import data_of, name_of
+from gateway.wire.sse import DONE, data_of, name_of
 
 ANTHROPIC_VERSION = "2023-06-01"
 """The version of the Messages API that we speak (Anthropic API reference, versions)."""
@@ -53,7 +55,9 @@ class Anthropic:
         }
 
     def prepare(self, call: Call) -> Prepared:
-        """Translate; raises BadRequest for what the format cannot say."""
+        """Translate a chat; raises BadRequest for what the format cannot say."""
+        if call.form == MESSAGES:
+            return Prepared(call, _encode(call.fields))
         translated = to_anthropic(
             whole_body(call), model=call.target.model, max_tokens=call.output_limit
         )
@@ -66,11 +70,16 @@ class Anthropic:
             headers = {**headers, "x-api-key": call.credential}
         exchange = Exchange(self._url, headers, prepared.body)
         now = int(time.time())
+        if call.stream and call.form == MESSAGES:
+            return await self._pool.stream(call.target, exchange, MessageEvents(call))
         if call.stream:
             translator = AnthropicStream(created=now)
             events = TranslatedEvents(call, translator, translator.feed, anthropic)
             return await self._pool.stream(call.target, exchange, events)
-        reply = _object(call.target, await self._pool.whole(call.target, exchange), "content")
+        body = await self._pool.whole(call.target, exchange)
+        if call.form == MESSAGES:
+            return message(call.target, body)
+        reply = _object(call.target, body, "content")
         raw = _part(reply, "usage")
         meter = Meter(
             usage=anthropic(raw),
@@ -201,11 +210,11 @@ class TranslatedEvents:
             raise broken(self._call.target, "ended the stream before the answer was whole")
         self.complete = True
 
-    def usage_event(self) -> bytes | None:
-        """The event with usage and no choices, made from the provider's figures."""
-        if self.meter.usage is None:
-            return None
-        return b"data: " + _encode(self._translator.final_usage_chunk()) + b"\n\n"
+    def last_events(self) -> bytes:
+        """The event with usage, made from the provider's figures, if asked; the end marker."""
+        if self.meter.usage is None or not self._call.caller_wants_usage:
+            return DONE
+        return b"data: " + _encode(self._translator.final_usage_chunk()) + b"\n\n" + DONE
 
     def delivered_text(self) -> str:
         """All text that has arrived."""

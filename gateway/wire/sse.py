@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+DONE = b"data: [DONE]\n\n"
+"""The event that ends a stream of OpenAI's chat."""
 EVENT_LIMIT = 8 * 1024 * 1024
 """Bytes of the largest event; whoever sends more is not a chat provider."""
 

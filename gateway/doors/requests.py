@@ -1,9 +1,14 @@
-"""POST /v1/chat/completions: OpenAI's chat, plain and streamed."""
+"""The doors that models are reached through: chat, embeddings, Responses, Messages.
+
+They differ in how a body is read and in the shape of an error; everything else is the same.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
@@ -12,7 +17,8 @@ from gateway.doors.answers import (
     JSON,
     as_gateway_error,
     error_body,
-    send_error,
+    error_headers,
+    message_error_body,
     send_whole,
 )
 from gateway.doors.entrance import Entrance, read_headers
@@ -22,16 +28,40 @@ from gateway.pipeline.asked import Asked, Trace, new_request_id, parse_tags
 from gateway.pipeline.endings import outcome_of
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.presence import Presence
-from gateway.pipeline.streams import MeteredStream, error_event
+from gateway.pipeline.streams import MeteredStream
 from gateway.upstreams.protocol import PlainReply
-from gateway.wire.chat_body import read_chat
+from gateway.wire.chat_body import read_chat, read_messages
+from gateway.wire.native_bodies import read_embeddings, read_responses
+from gateway.wire.request_body import RequestBody
 
 
-class ChatDoor:
-    """An ASGI endpoint."""
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How a form of request is read, and how its errors look."""
 
-    def __init__(self, entrance: Entrance, pipeline: Pipeline, metrics: Metrics) -> None:
+    read: Callable[[bytes], RequestBody]
+    error: Callable[[GatewayError], bytes] = error_body
+    event_name: bytes = b""
+    """The line before the data of an error event, where the form's events have names."""
+
+
+MANNERS = {
+    "/v1/chat/completions": Manners(read_chat),
+    "/v1/embeddings": Manners(read_embeddings),
+    "/v1/responses": Manners(read_responses, event_name=b"event: error\n"),
+    "/v1/messages": Manners(read_messages, message_error_body, b"event: error\n"),
+}
+"""The doors, by their path."""
+
+
+class RequestDoor:
+    """An ASGI endpoint for requests of one form."""
+
+    def __init__(
+        self, entrance: Entrance, pipeline: Pipeline, metrics: Metrics, manners: Manners
+    ) -> None:
         self._entrance, self._pipeline, self._metrics = entrance, pipeline, metrics
+        self._manners = manners
         self._watchers: set[asyncio.Task[None]] = set()
         self.closing = False
         """True while the process shuts down: nothing new is let in."""
@@ -47,10 +77,10 @@ class ChatDoor:
         except Exception as error:
             refusal = as_gateway_error(error)
             self._metrics.ended(trace.job, trace.target, outcome_of(refusal))
-            await send_error(send, refusal, trace.headers(with_cost=False))
+            await self._refuse(send, refusal, trace)
             return
         except asyncio.CancelledError:
-            await send_error(send, _broken_off(), trace.headers(with_cost=False))
+            await self._refuse(send, _broken_off(), trace)
             raise
         if isinstance(reply, PlainReply):
             headers = [JSON, *trace.headers(with_cost=True)]
@@ -67,7 +97,7 @@ class ChatDoor:
             raise ShuttingDown("the gateway is about to restart; try again", retry_after=2.0)
         knock = read_headers(scope)
         caller = await self._entrance.caller(scope, knock)
-        chat = read_chat(await self._entrance.body(receive, knock))
+        chat = self._manners.read(await self._entrance.body(receive, knock))
         asked = Asked(caller, chat, knock.job, parse_tags(knock.tags))
         return await self._pipeline.run(asked, trace, presence)
 
@@ -89,15 +119,24 @@ class ChatDoor:
                 if not presence.gone:
                     await send({"type": "http.response.body", "body": events, "more_body": True})
         except Exception as error:
-            await _send_last(send, as_gateway_error(error))
+            await self._send_last(send, as_gateway_error(error))
         except asyncio.CancelledError:
             await stream.aclose()
-            await _send_last(send, _broken_off())
+            await self._send_last(send, _broken_off())
             raise
         finally:
             await stream.aclose()
             self._metrics.ended(trace.job, trace.target, stream.outcome)
         await send({"type": "http.response.body", "body": b""})
+
+    async def _refuse(self, send: Send, error: GatewayError, trace: Trace) -> None:
+        headers = [JSON, *error_headers(error), *trace.headers(with_cost=False)]
+        await send_whole(send, error.status, self._manners.error(error), headers)
+
+    async def _send_last(self, send: Send, error: GatewayError) -> None:
+        """An error as the last event of a stream that has begun."""
+        event = self._manners.event_name + b"data: " + self._manners.error(error) + b"\n\n"
+        await send({"type": "http.response.body", "body": event, "more_body": True})
 
     def _observe(self, trace: Trace) -> None:
         added = time.perf_counter() - trace.began - trace.upstream_seconds
@@ -114,12 +153,6 @@ class ChatDoor:
         task = asyncio.ensure_future(until_gone())
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
-
-
-async def _send_last(send: Send, error: GatewayError) -> None:
-    """An error as the last event of a stream that has begun."""
-    event = error_event(error_body(error))
-    await send({"type": "http.response.body", "body": event, "more_body": True})
 
 
 def _broken_off() -> ShuttingDown:

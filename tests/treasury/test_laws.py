@@ -1,0 +1,437 @@
+"""Whatever happens in whatever order, the books agree with a second set kept in plain Python.
+
+A random program asks for room, settles, releases, lets holds lapse and settles them after all;
+commits are rolled back, or break off so that nobody knows; processes end and begin; the clock
+steps over the borders of periods, and back. After every step the audit finds nothing, every
+balance is what the model says and what entries and holds add up to, and the ledger, the roll-ups
+and sums in decimal arithmetic are the same to the nano.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from gateway.clock import FrozenClock
+from gateway.jobs.routes import Budget, Scope
+from gateway.ledger.audit import audit
+from gateway.ledger.queries import Range
+from gateway.metering.usage import Usage
+from gateway.store.database import Database
+from gateway.treasury.budgets import Amounts, Payer
+from gateway.treasury.committer import IN_DOUBT
+from gateway.treasury.decisions import Shortage
+from gateway.treasury.groups import Admission, Closing
+from gateway.treasury.holds import Hold
+from tests.treasury.booking import OPEN_SECONDS, RATES, RELEASED, Books, charged, opened
+
+LONG = "JOBGATE_LONG" in os.environ
+ZONE = "Europe/Berlin"
+NEW_YEAR = "2026-12-31T22:59:59+00:00"
+"""A second before it is 2027 in Berlin: where every kind of period ends at once."""
+EVER = Range(0, 2**45 * 3600)
+
+names = st.sampled_from(["a", "b"])
+payers = st.builds(
+    Payer,
+    team=names,
+    app=names,
+    key_id=names,
+    job=names,
+    tags=st.dictionaries(st.sampled_from(["run", "stage"]), names),
+)
+scopes = st.one_of(
+    st.just(Scope("organisation")),
+    st.builds(Scope, st.sampled_from(["team", "app", "key", "job"]), st.none() | names),
+    st.builds(Scope, st.just("tag"), st.none() | names, st.sampled_from(["run", "stage"])),
+)
+units = st.sampled_from(["usd", "tokens", "requests"])
+periods = st.sampled_from(["minute", "hour", "day", "week", "month", "year", "forever"])
+limits = st.sampled_from([0, 1, 2, 3, 40, 100, 250, 1000])
+hardness = st.sampled_from([True, True, True, False])
+usages = st.builds(
+    Usage, input=st.integers(0, 60), output=st.integers(0, 9), cache_read=st.integers(0, 2)
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A request: who asks, what it will use, and by how much its ceiling is above that."""
+
+    payer: Payer
+    usage: Usage
+    spare: int
+    requests: int
+    waits: bool
+
+    @property
+    def ceiling(self) -> Amounts:
+        nanos, tokens = exact(self.usage), self.usage.total
+        return Amounts(max(0, nanos + self.spare), max(0, tokens + self.spare), self.requests)
+
+
+wishes = st.builds(
+    Wish,
+    payer=payers,
+    usage=usages,
+    spare=st.sampled_from([0, 1, 100, -1, -20]),
+    requests=st.sampled_from([1, 1, 0]),
+    waits=st.booleans(),
+)
+endings = st.tuples(st.integers(0, 9), st.sampled_from(["charge", "release"]))
+"""Which of the open holds, and how it ends."""
+fates = st.sampled_from(["committed", "committed", "rolled back", "in doubt"])
+steps = st.sampled_from([1, 59, 60, 3600, OPEN_SECONDS, 86_400, 40 * 86_400, -1, -3600, -86_400])
+
+
+def exact(usage: Usage) -> int:
+    """What a usage costs, in decimals."""
+    pairs = [(usage.input, RATES.input), (usage.output, RATES.output)]
+    pairs.append((usage.cache_read, RATES.cache_read))
+    total = sum((Decimal(number) * price for number, price in pairs), Decimal(0))
+    return int((total / 1_000_000).quantize(Decimal(1), ROUND_HALF_EVEN))
+
+
+Name = tuple[str, str, str, int]
+"""A balance: budget, subject, unit, start of its period."""
+
+
+@dataclass
+class Kept:
+    """A hold as the second books know it."""
+
+    hold: Hold
+    wish: Wish
+    lines: dict[Name, int]
+
+
+@dataclass
+class SecondBooks:
+    """The same, kept by other means: a list of what was said, and sums over it."""
+
+    limits: dict[str, Budget]
+    open: dict[str, Kept] = field(default_factory=dict)
+    lapsed: dict[str, Kept] = field(default_factory=dict)
+    spent: list[tuple[Kept, int, int, int]] = field(default_factory=list)
+    """Every entry: its hold, and nano-dollars, tokens and requests."""
+    overrun: dict[Name, int] = field(default_factory=dict)
+    known: set[Name] = field(default_factory=set)
+
+    def sum_spent(self, name: Name) -> int:
+        place = ("usd", "tokens", "requests").index(name[2])
+        return sum(said[place] for kept, *said in self.spent if name in kept.lines)
+
+    def sum_held(self, name: Name) -> int:
+        return sum(kept.lines.get(name, 0) for kept in self.open.values())
+
+    def says(self, wanted: dict[Name, int], waited_for: set[Name], *, waits: bool) -> str:
+        """May it go? By the definition, balance by balance."""
+        hard = {n: a for n, a in wanted.items() if a and self.limits[n[0]].hard}
+        if any(self.sum_spent(n) + a > self.limits[n[0]].limit for n, a in hard.items()):
+            return "never"
+        if all(
+            self.sum_spent(n) + self.sum_held(n) + a <= self.limits[n[0]].limit
+            and n not in waited_for
+            for n, a in hard.items()
+        ):
+            return "fits"
+        if waits:
+            waited_for.update(hard)
+        return "wait"
+
+    def end(self, kept: Kept, nanos: int, tokens: int, requests: int) -> None:
+        """An entry that ends a hold."""
+        del self.open[kept.hold.id]
+        self.spent.append((kept, nanos, tokens, requests))
+        self.went_over(kept, nanos, tokens)
+
+    def went_over(self, kept: Kept, nanos: int, tokens: int) -> None:
+        ceiling = kept.wish.ceiling
+        over = {"usd": nanos - ceiling.nanos, "tokens": tokens - ceiling.tokens, "requests": 0}
+        for name in kept.lines:
+            self.overrun[name] = self.overrun.get(name, 0) + max(0, over[name[2]])
+
+    def lapse(self, kept: Kept) -> None:
+        ceiling = kept.wish.ceiling
+        self.end(kept, ceiling.nanos, ceiling.tokens, ceiling.requests)
+        self.lapsed[kept.hold.id] = kept
+
+    def settle_late(self, kept: Kept) -> None:
+        ceiling, usage = kept.wish.ceiling, kept.wish.usage
+        self.spent.append((kept, -ceiling.nanos, -ceiling.tokens, 0))
+        self.spent.append((kept, exact(usage), usage.total, 0))
+        self.went_over(kept, exact(usage), usage.total)
+        del self.lapsed[kept.hold.id]
+
+
+class Lost(Exception):
+    """The process, or the connection, ended in the middle."""
+
+
+class Program(RuleBasedStateMachine):
+    """Two processes on one database, and the second books beside them."""
+
+    database: Database
+    organisations = count(1)
+
+    @initialize(
+        budgets=st.lists(
+            st.tuples(scopes, limits, units, periods, hardness), min_size=1, max_size=4
+        )
+    )
+    def begin(self, budgets: list[tuple[Any, ...]]) -> None:
+        self.budgets = [Budget(f"b{i}", *rest, contact="") for i, rest in enumerate(budgets)]
+        self.org = f"o{next(self.organisations)}"
+        self.clock = FrozenClock(NEW_YEAR)
+        self.starts = count(1)
+        self.wishes: dict[str, Wish] = {}
+        self.second = SecondBooks({budget.name: budget for budget in self.budgets})
+        self.processes = [self.a_process(), self.a_process()]
+
+    def a_process(self) -> Books:
+        instance = f"process {next(self.starts)}"
+        books = Books(
+            self.database,
+            self.budgets,
+            org=self.org,
+            instance=instance,
+            zone=ZONE,
+            clock=self.clock,
+        )
+        books._ids = count(1000 * int(instance.split()[1]))
+        return books
+
+    # ---- steps
+
+    @rule(
+        which=st.booleans(),
+        asked=st.lists(wishes, max_size=3),
+        ended=st.lists(endings, max_size=3),
+        fate=fates,
+    )
+    def turn(self, which: bool, asked: list[Wish], ended: list[tuple[int, str]], fate: str) -> None:
+        books = self.processes[which]
+        admissions = [self.admission(books, wish) for wish in asked]
+        closings = self.closings(ended)
+        answers = self.run(books, admissions, closings, fate)
+        if fate != "rolled back":
+            self.write_closings(closings)
+            made = self.write_answers(answers)
+        else:
+            made = []
+        if fate == "committed":
+            return
+        # as the committer does: endings again, and what may have been held is given back
+        holds = [answer for answer in answers if isinstance(answer, Hold)]
+        books.group.forget()
+        again = [*closings, *(Closing(hold, IN_DOUBT) for hold in holds)]
+        books.turn(closings=again)
+        if fate == "rolled back":
+            self.write_closings(closings)
+        for kept in made:
+            self.second.end(kept, 0, 0, 0)
+
+    @rule(which=st.booleans())
+    def let_holds_lapse(self, which: bool) -> None:
+        now = self.clock.now()
+        due = [kept for kept in self.second.open.values() if kept.hold.lapses_at <= now]
+        entries = self.processes[which].lapse()
+        assert {entry.id for entry in entries} == {kept.hold.id for kept in due}
+        for kept in due:
+            self.second.lapse(kept)
+
+    @precondition(lambda self: self.second.lapsed)
+    @rule(which=st.booleans(), index=st.integers(0, 9), twice=st.booleans())
+    def settle_what_had_lapsed(self, which: bool, index: int, twice: bool) -> None:
+        kept = list(self.second.lapsed.values())[index % len(self.second.lapsed)]
+        for _ in range(1 + twice):
+            self.processes[which].end(kept.hold, charged(kept.wish.usage))
+        self.second.settle_late(kept)
+
+    @rule(which=st.booleans())
+    def restart_alone(self, which: bool) -> None:
+        """A process ends, and the next takes over the whole database as SQLite's only one does."""
+        self.processes = [self.a_process(), self.a_process()]
+        books = self.processes[which]
+        entries = books.lapse_foreign()
+        assert {entry.id for entry in entries} == set(self.second.open)
+        for kept in list(self.second.open.values()):
+            self.second.lapse(kept)
+
+    @rule(which=st.booleans())
+    def restart_beside_another(self, which: bool) -> None:
+        """A process ends; its holds stay until their time is over."""
+        self.processes[which] = self.a_process()
+
+    @rule(seconds=steps)
+    def move_the_clock(self, seconds: int) -> None:
+        self.clock.move(seconds)
+
+    # ---- the second books
+
+    def admission(self, books: Books, wish: Wish) -> Admission:
+        request = books.request(wish.ceiling, wish.payer, waits=wish.waits)
+        self.wishes[request.id] = wish
+        return request
+
+    def closings(self, ended: list[tuple[int, str]]) -> list[Closing]:
+        """Endings of open holds; the same one twice is possible, and ends it once."""
+        kept = list(self.second.open.values())
+        found = []
+        for index, kind in ended if kept else ():
+            one = kept[index % len(kept)]
+            ending = charged(one.wish.usage) if kind == "charge" else RELEASED
+            found.append(Closing(one.hold, ending))
+        return found
+
+    def run(
+        self, books: Books, admissions: list[Admission], closings: list[Closing], fate: str
+    ) -> list[Hold | Shortage]:
+        answers: list[Hold | Shortage] = []
+        with suppress(Lost), self.database.writing() as cursor:
+            result = books.group.run(cursor, admissions, closings, self.clock.now(), 0.0)
+            assert [admission for admission, _ in result.answers] == admissions
+            answers = [answer for _, answer in result.answers]
+            if fate == "rolled back":
+                raise Lost
+        return answers
+
+    def write_closings(self, closings: list[Closing]) -> None:
+        for closing in closings:
+            kept = self.second.open.get(closing.hold.id)
+            if kept is None:
+                continue
+            if closing.ending is RELEASED:
+                self.second.end(kept, 0, 0, 0)
+            else:
+                usage = kept.wish.usage
+                self.second.end(kept, exact(usage), usage.total, kept.wish.requests)
+
+    def write_answers(self, answers: list[Hold | Shortage]) -> list[Kept]:
+        waited_for: set[Name] = set()
+        made = []
+        recent = list(self.wishes.values())[len(self.wishes) - len(answers) :]
+        for wish, answer in zip(recent, answers, strict=True):
+            wanted = self.wanted(wish)
+            self.second.known.update(wanted)
+            says = self.second.says(wanted, waited_for, waits=wish.waits)
+            if isinstance(answer, Shortage):
+                assert says == ("never" if answer.for_good else "wait")
+            else:
+                assert says == "fits"
+                kept = self.second.open[answer.id] = Kept(answer, wish, wanted)
+                made.append(kept)
+        return made
+
+    def wanted(self, wish: Wish) -> dict[Name, int]:
+        """What a request wants of each balance now."""
+        payer, now = wish.payer, self.clock.now()
+        found = {}
+        for budget in self.budgets:
+            scope = budget.scope
+            actual = {
+                "organisation": "",
+                "team": payer.team,
+                "app": payer.app,
+                "key": payer.key_id,
+                "job": payer.job,
+                "tag": payer.tags.get(scope.tag or ""),
+            }[scope.kind]
+            if actual is None or (scope.value is not None and scope.value != actual):
+                continue
+            start = self.processes[0].calendar.bounds(budget.period, now)[0]
+            amount = wish.ceiling.of(budget.unit)
+            found[budget.name, actual, str(budget.unit), start] = amount
+        return found
+
+    # ---- after every step
+
+    @invariant()
+    def the_audit_finds_nothing(self) -> None:
+        findings, entries = audit(self.database, self.org)
+        assert findings == []
+        assert entries == len(self.second.spent)
+
+    @invariant()
+    def balances_are_what_the_second_books_say(self) -> None:
+        second = self.second
+        found = self.processes[0].balances()
+        assert {name: balance for name, balance in found.items() if any(balance)} == {
+            name: balance
+            for name in second.known
+            if any(
+                balance := (
+                    second.sum_spent(name),
+                    second.sum_held(name),
+                    second.overrun.get(name, 0),
+                )
+            )
+        }
+
+    @invariant()
+    def balances_can_be_rebuilt_from_entries_and_holds(self) -> None:
+        books = self.processes[0]
+        kept = books.rows("SELECT id, spent, held FROM balances WHERE org = :org")
+        assert {number: sums for number, *sums in kept} == books.rebuilt()
+
+    @invariant()
+    def ledger_roll_ups_and_decimals_agree(self) -> None:
+        ledger = self.processes[0].ledger
+        for by in ("team", "job"), ("key_id",):  # from the roll-ups; from the entries
+            expected: dict[tuple[str, ...], list[int]] = {}
+            for kept, *said in self.second.spent:
+                draft = kept.hold.draft
+                sums = expected.setdefault(tuple(getattr(draft, n) for n in by), [0, 0, 0, 0])
+                for place, amount in enumerate((1, *said)):
+                    sums[place] += amount
+            assert {
+                tuple(row[name] for name in by): [
+                    row["entries"],
+                    row["amount_nanos"],
+                    row["tokens"],
+                    row["request_count"],
+                ]
+                for row in ledger.spend(by, EVER)
+            } == expected
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    found = opened(database_url)
+    yield found
+    found.close()
+
+
+def test_every_law_holds_after_every_step_of_any_program(database: Database) -> None:
+    examples = (2000 if LONG else 60) if database.is_sqlite else (400 if LONG else 15)
+
+    class OnThis(Program):
+        pass
+
+    OnThis.database = database
+    run_state_machine_as_test(
+        OnThis,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=50 if LONG else 25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

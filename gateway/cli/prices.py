@@ -15,7 +15,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from gateway.cli import price_sheets, rerating
 from gateway.cli.options import (
     DEFAULT_ROUTES,
     AsJson,
@@ -26,6 +25,8 @@ from gateway.cli.options import (
     read_routes,
     told_plainly,
 )
+from gateway.cli.price_sheets import of_book, of_routes, print_all
+from gateway.cli.rerating import rerate
 from gateway.clock import SystemClock, to_micros
 from gateway.errors import ConfigurationError
 from gateway.jobs.routes import Routes, Target
@@ -36,7 +37,7 @@ from gateway.prices.comparing import Change, Difference, compare
 from gateway.prices.importing import import_map, installed_map
 
 commands = typer.Typer(help="What models cost.", no_args_is_help=True)
-commands.command()(rerating.rerate)
+commands.command()(rerate)
 
 BookFile = Annotated[
     Path | None,
@@ -61,11 +62,11 @@ def show(
         owner, _, name = model.rpartition("/") if not provider else (provider, "", model)
         moment = _moment(at, rules)
         sheets = [
-            *price_sheets.of_routes(rules, owner, name, moment),
-            *price_sheets.of_book(listed, owner, name),
+            *of_routes(rules, owner, name, moment),
+            *of_book(listed, owner, name),
         ]
         if not sheets and owner and not provider:  # some models have a slash in their names
-            sheets = price_sheets.of_book(listed, "", model)
+            sheets = of_book(listed, "", model)
         if not sheets:
             close = listed.nearest(name, owner or None)
             hint = f"; did you mean {', '.join(close)}?" if close else ""
@@ -73,7 +74,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(sheets))
     else:
-        price_sheets.print_all(sheets)
+        print_all(sheets)
 
 
 @commands.command("import")

@@ -57,6 +57,24 @@ _CHAT = {
         "5XX": {"description": "An error in OpenAI's shape"},
     },
 }
+
+
+def _passed(summary: str, text: str, field: str) -> dict[str, Any]:
+    """The description of a form that is passed through."""
+    schema = {
+        "type": "object",
+        "required": ["model", field],
+        "properties": {"model": {"type": "string"}, field: {}},
+        "additionalProperties": True,
+    }
+    return {
+        **_CHAT,
+        "summary": summary,
+        "description": text,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+    }
+
+
 _LIST = {
     "summary": "The jobs and aliases that this key may use",
     "tags": ["models"],
@@ -70,6 +88,29 @@ _ONE = {
 }
 _PATHS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"post": _CHAT},
+    "/v1/embeddings": {
+        "post": _passed(
+            "Embed texts",
+            "OpenAI's embeddings, passed through to the job's targets that have them.",
+            "input",
+        )
+    },
+    "/v1/responses": {
+        "post": _passed(
+            "Answer in OpenAI's Responses format, plain or streamed",
+            "Passed through to the job's targets that speak the format; 400 names the jobs that"
+            " do. Background responses are refused, because their usage could not be booked.",
+            "input",
+        )
+    },
+    "/v1/messages": {
+        "post": _passed(
+            "Answer in Anthropic's Messages format, plain or streamed",
+            "Passed through to the job's Anthropic targets. The key may stand in x-api-key;"
+            " errors have Anthropic's shape.",
+            "messages",
+        )
+    },
     "/v1/models": {"get": _LIST},
     "/v1/models/{name}": {"get": _ONE},
 }

@@ -76,6 +76,7 @@ class ParameterDraft:
     changes: list[str] = field(default_factory=list)
 
     def drop(self, name: str, why: str) -> None:
+        """Leave a field out, and tell it if the caller gave it."""
         self.fields.pop(name, None)
         self.remove.add(name)
         if name in self.given:
@@ -239,6 +240,7 @@ def _within_provider(draft: ParameterDraft, value: float) -> float:
 
 
 def takes_sampling(draft: ParameterDraft, effort: str | None) -> bool:
+    """Whether the model takes temperature and its kin at this reasoning effort."""
     sampling = draft.target.rules.sampling
     if sampling == "effort_unset_or_none":
         return effort is None or effort == "none"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gateway.ledger.entries import ADJUST, CHARGE, CHARGE_STATED, LAPSE, PRESUMED, RELEASE
+from gateway.ledger.months import CLOSED_UNTIL, closed_months, totals
 from gateway.metering.usage import CLASSES
 from gateway.money import TOKENS_PER_PRICE
 from gateway.prices.rates import Rates
@@ -182,6 +183,42 @@ def private_jobs_stayed_home(books: Books) -> Iterator[Finding]:
         yield Finding("11", f"job {job}", f"an entry says that it was sent to {target}")
 
 
+def closed_months_stay_as_they_are(books: Books) -> Iterator[Finding]:
+    """Law 7: what was added up when a month was closed is what it adds up to now."""
+    engine = "sqlite" if books.sqlite else "postgresql"
+    closed = closed_months(books.cursor, books.org, engine)
+    for month in closed:
+        bounds = (month.starts_at, month.ends_at)
+        entries, nanos = totals(books.cursor, books.org, engine, bounds)
+        if (entries, nanos) == (month.entries, month.amount_nanos):
+            continue
+        yield Finding(
+            "7",
+            f"month {month.month}",
+            f"it has {entries} entries of {nanos} nanos, and had {month.entries} of"
+            f" {month.amount_nanos} when it was closed",
+        )
+        for (entry,) in books.rows(
+            "SELECT id FROM entries WHERE org = :org AND admitted_at >= :start"
+            " AND admitted_at < :end AND recorded_at > :closed ORDER BY recorded_at",
+            start=month.starts_at,
+            end=month.ends_at,
+            closed=month.closed_at,
+        ):
+            yield Finding("7", f"entry {entry}", f"it was posted into {month.month} when closed")
+    until = max((month.ends_at for month in closed), default=0)
+    for (said,) in books.rows(
+        "SELECT value FROM counters WHERE org = :org AND name = :name AND value <> :until",
+        name=CLOSED_UNTIL,
+        until=until,
+    ):
+        yield Finding("7", "closed months", f"they end at {until}, but {said} is kept as their end")
+    for (hold,) in books.rows(
+        "SELECT id FROM holds WHERE org = :org AND admitted_at < :until", until=until
+    ):
+        yield Finding("7", f"hold {hold}", "it is open although its month is closed")
+
+
 CHECKS: Sequence[Callable[[Books], Iterator[Finding]]] = (
     a_hold_ends_once,
     balances_are_projections,
@@ -191,6 +228,7 @@ CHECKS: Sequence[Callable[[Books], Iterator[Finding]]] = (
     amounts_follow_from_prices,
     rollups_are_projections,
     private_jobs_stayed_home,
+    closed_months_stay_as_they_are,
 )
 
 

@@ -106,8 +106,23 @@ def failed(hold: Hold, failure: UpstreamFailed, outcome: str) -> Ending:
     and might bill, the ceiling is presumed until somebody corrects it.
     """
     if not failure.may_have_cost:
-        return Ending(outcome=outcome, quality=REPORTED, reason=failure.message[:500])
-    return presumed(hold, outcome, failure.message[:500])
+        return Ending(outcome=outcome, quality=REPORTED, reason=_why(failure))
+    return presumed(hold, outcome, _why(failure))
+
+
+def _why(failure: UpstreamFailed) -> str:
+    """What goes into the books of a failure: never the provider's own words, which the caller
+    gets, because a refusal may quote the prompt (law 13)."""
+    if failure.provider_status is not None:
+        return f"the provider answered {failure.provider_status}"
+    return _FAILURES.get(failure.code, "the provider failed")
+
+
+_FAILURES = {
+    "upstream_timed_out": "the provider did not answer in time",
+    "upstream_failed": "the provider could not be reached, broke off, or made no sense",
+    "upstream_busy": "the provider was not asked: its breaker is open",
+}
 
 
 def presumed(hold: Hold, outcome: str, reason: str) -> Ending:

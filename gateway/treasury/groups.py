@@ -39,8 +39,6 @@ from gateway.treasury.posting import Posting, Postings
 
 log = logging.getLogger(__name__)
 
-_IN_UTC = Calendar(ZoneInfo("UTC"))
-
 
 @dataclass(slots=True, eq=False)
 class Admission:
@@ -83,13 +81,16 @@ class Result:
 class Group:
     """Runs groups for one organisation on one database.
 
-    `calendar` is the organisation's; it finds the open period of a budget when a closed one is
-    corrected.
+    `calendar` is the organisation's (UTC when there is none): it finds the open period of a
+    budget when what is corrected is closed.
     """
 
-    def __init__(self, org: str, engine: str, instance: str, calendar: Calendar = _IN_UTC) -> None:
+    def __init__(
+        self, org: str, engine: str, instance: str, calendar: Calendar | None = None
+    ) -> None:
         self._org = org
         self._balances = BalanceTable(org, engine)
+        calendar = calendar or Calendar(ZoneInfo("UTC"))
         self._postings = Postings(org, engine, calendar, self._balances)
         self._holds = HoldTable(org, engine, instance)
         self._writer = EntryWriter(org, engine)

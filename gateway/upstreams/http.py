@@ -13,7 +13,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Protocol
 
 import aiohttp
@@ -212,6 +212,47 @@ class EventStream:
         return min(timeouts.idle, max(0.001, left))
 
 
+class Guard:
+    """Bounds the time of a block and makes foreign errors ours; written out, because it stands
+    twice on the way of every request and `contextlib` costs several times as much."""
+
+    __slots__ = ("_seconds", "_target", "_timer", "_what")
+
+    def __init__(self, target: Target, seconds: float | None, what: str) -> None:
+        self._target, self._seconds, self._what = target, seconds, what
+        self._timer = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._timer.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._timer.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise self._too_late() from None
+        name = self._target.name
+        if error is None or isinstance(error, UpstreamFailed):
+            return
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            said = f"{name} cannot be reached: {_reason(error)}"
+            raise UpstreamBroken(said, target=name) from error
+        if isinstance(error, TimeoutError):
+            raise self._too_late() from None
+        if isinstance(error, aiohttp.ClientError | OSError | ValueError):
+            said = f"{name} broke off: {_reason(error)}"
+            raise UpstreamBroken(said, target=name, may_have_cost=True) from error
+
+    def _too_late(self) -> UpstreamTimedOut:
+        name = self._target.name
+        said = f"{name}: waited {self._seconds:g} s for {self._what}"
+        return UpstreamTimedOut(said, target=name, may_have_cost=True)
+
+
 class Pool:
     """Connections to one provider."""
 
@@ -281,27 +322,9 @@ class Pool:
             finally:
                 response.release()
 
-    @asynccontextmanager
-    async def guarded(
-        self, target: Target, seconds: float | None, what: str
-    ) -> AsyncIterator[None]:
+    def guarded(self, target: Target, seconds: float | None, what: str) -> Guard:
         """Bound the time of what is inside (None: somebody else does), make foreign errors ours."""
-        name = target.name
-        try:
-            async with asyncio.timeout(seconds):
-                yield
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise UpstreamBroken(
-                f"{name} cannot be reached: {_reason(error)}", target=name
-            ) from error
-        except TimeoutError:
-            raise UpstreamTimedOut(
-                f"{name}: waited {seconds:g} s for {what}", target=name, may_have_cost=True
-            ) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise UpstreamBroken(
-                f"{name} broke off: {_reason(error)}", target=name, may_have_cost=True
-            ) from error
+        return Guard(target, seconds, what)
 
     async def aclose(self) -> None:
         """Close all connections."""

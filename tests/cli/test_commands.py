@@ -74,7 +74,7 @@ def book(database: Database, group: Group, hold_id: str, team: str, job: str, na
         future=None,  # type: ignore[arg-type]
     )
     with database.writing() as cursor:
-        ((_, hold),) = group.run(cursor, [admission], [], NOON).answers
+        ((_, hold),) = group.run(cursor, [admission], [], NOON, 0.0).answers
         assert isinstance(hold, Hold)
         ending = Ending(
             outcome="ok",
@@ -84,7 +84,7 @@ def book(database: Database, group: Group, hold_id: str, team: str, job: str, na
             tokens=10,
             reason="the provider stated the charge",
         )
-        group.run(cursor, [], [Closing(hold, ending)], NOON)
+        group.run(cursor, [], [Closing(hold, ending)], NOON, 0.0)
 
 
 def test_the_shipped_routes_are_valid_and_check_says_so() -> None:

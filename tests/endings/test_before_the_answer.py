@@ -75,7 +75,8 @@ async def check_every(
             told[job, stream] = heard.status, heard.error["code"], heard.headers["x-should-retry"]
             booked[job, stream] = said(entry)
             assert words in heard.error["message"]
-            assert words in entry["reason"]
+            assert entry["reason"].startswith("the provider ")
+            assert WORDS not in entry["reason"], "a provider's words may quote the prompt (law 13)"
             assert heard.attempts == 1
             answers.append(heard)
     assert told == dict.fromkeys(EVERY, (ending.status, ending.code, ending.retry))

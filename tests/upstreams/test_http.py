@@ -58,6 +58,7 @@ def asking(target: Target, *, stream: bool = False) -> Prepared:
     body = {"model": target.model, "messages": QUESTION, "stream": stream}
     call = Call(
         request_id="req_1",
+        form="chat",
         target=target,
         credential="sk-canary",
         fields={name: msgspec.Raw(msgspec.json.encode(value)) for name, value in body.items()},

@@ -63,8 +63,9 @@ def _statement(engine: str, of_corrections: bool) -> str:
     """Sums by quarter of an hour, provider and model; of corrections by what they correct."""
     dated = _TABLE.alias("corrected") if of_corrections else _TABLE
     quarter = dated.c.admitted_at // literal_column(str(QUARTER), BigInteger)
-    one, nought = literal_column("1", BigInteger), literal_column("0", BigInteger)
-    presumed = case((_TABLE.c.quality == bindparam("presumed"), one), else_=nought)
+    nought = literal_column("0", BigInteger)
+    is_presumed = _TABLE.c.quality == bindparam("presumed")
+    presumed = case((is_presumed, _TABLE.c.amount_nanos), else_=nought)
     names = (quarter, dated.c.provider, dated.c.model, dated.c.model_served)
     sums = [func.sum(sum((_TABLE.c[n] for n in names_), nought)) for names_ in _CLASSES.values()]
     is_correction = _TABLE.c.kind == bindparam("adjust")

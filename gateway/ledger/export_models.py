@@ -26,40 +26,14 @@ _ITEM = re.compile(
 _SKU_MODEL = re.compile(r"\b(gemini[ -].*)")
 _SKU_PROMPT_SIZE = re.compile(r"\b(?:short|long) input\b")
 _SKU_ENDS = frozenset(
-    [
-        "short",
-        "long",
-        "input",
-        "output",
-        "text",
-        "image",
-        "audio",
-        "video",
-        "batch",
-        "flex",
-        "priority",
-        "caching",
-        "cached",
-        "cache",
-        "token",
-        "tokens",
-        "count",
-        "thinking",
-        "global",
-        "regional",
-        "online",
-        "predictions",
-        "prediction",
-        "off",
-        "offpeak",
-        "storage",
-        "for",
-        "with",
-        "modality",
-        "-",
-        "standard",
-    ]
+    (
+        *("short", "long", "input", "output", "text", "image", "audio", "video", "modality", "-"),
+        *("batch", "flex", "priority", "standard", "off", "offpeak", "global", "regional"),
+        *("caching", "cached", "cache", "storage", "token", "tokens", "count", "thinking"),
+        *("online", "prediction", "predictions", "for", "with"),
+    )
 )
+"""Words that follow a model's name in a SKU."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from fractions import Fraction
 
 from gateway.ledger.export_models import plain_model
 from gateway.ledger.provider_exports import CREDIT, FIGURES, USAGE, BilledLine, Export
-from gateway.money import round_half_even
+from gateway.money import for_people, round_half_even
 
 SAME, ROUNDING, MIDNIGHT, CREDITS, BESIDE = "same", "rounding", "midnight", "credit", "beside"
 AROUND, MISSING, TOKENS, PRESUMPTION = "around", "missing", "tokens", "presumed"
@@ -53,8 +53,8 @@ class Place:
 class Side:
     """What one side says of a place; tokens by figure, money in nano-dollars (None: unsaid).
 
-    `count` is how many lines of the bill, or entries of the ledger, say so; `presumed` how many
-    of the entries were presumed.
+    `count` is how many lines of the bill, or entries of the ledger, say so; `presumed` how much of
+    the money was presumed, and not corrected since.
     """
 
     tokens: Mapping[str, int] = field(default_factory=dict)
@@ -87,8 +87,13 @@ class Difference:
 
     @property
     def nanos(self) -> int:
-        """How much more the provider has billed than is booked, to the nearest nano-dollar."""
-        exact = (self.billed.nanos or Fraction(0)) - (self.booked.nanos or Fraction(0))
+        """How much more the provider has billed than is booked, to the nearest nano-dollar.
+
+        Nothing where the bill tells no money.
+        """
+        if self.billed.nanos is None:
+            return 0
+        exact = self.billed.nanos - (self.booked.nanos or 0)
         return round_half_even(exact.numerator, exact.denominator)
 
     @property
@@ -197,15 +202,17 @@ def _classified(
     export: Export, place: Place, theirs: Side, ours: Side, *, tokens_agree: bool = False
 ) -> Difference:
     """The kind of one difference: tokens first, then money."""
+    if export.has_money and not theirs.count:
+        theirs = replace(theirs, nanos=Fraction(0))
     figures = export.figures if place.model != EVERY_MODEL or theirs.tokens else ()
     more = [n for n in figures if theirs.tokens.get(n, 0) > ours.tokens.get(n, 0)]
     less = [n for n in figures if theirs.tokens.get(n, 0) < ours.tokens.get(n, 0)]
     money = _money_differs(export, theirs, ours)
     note = ""
     if (more or less or money) and ours.presumed:
-        kind, note = PRESUMPTION, f"{ours.presumed} of the entries are presumed"
-    elif more and less:
-        kind, note = TOKENS, f"more {', '.join(more)}; less {', '.join(less)}"
+        kind, note = PRESUMPTION, f"{for_people(ours.presumed)} of what is booked is presumed"
+    elif (more and less) or ((more or less) and not {"input", "output"} & {*more, *less}):
+        kind, note = TOKENS, _listed(more, less)
     elif more:
         kind, note = AROUND, "" if ours.count else "the ledger has nothing of it"
     elif less:
@@ -222,6 +229,11 @@ def _classified(
     else:
         kind, note = MONEY, "the bill tells no tokens: hold its usage export against it too"
     return Difference(place, kind, theirs, ours, note)
+
+
+def _listed(more: Sequence[str], less: Sequence[str]) -> str:
+    told = (f"{word} {', '.join(n)}" for word, n in (("more", more), ("less", less)) if n)
+    return "the bill has " + "; ".join(told).replace("_", " ")
 
 
 def _money_differs(export: Export, theirs: Side, ours: Side) -> bool:
@@ -247,7 +259,7 @@ def _across_midnight(compared: Iterable[Difference], export: Export) -> list[Dif
         index = 0
         while index < len(days):
             pair = days[index : index + 2]
-            if len(pair) == 2 and _cancel_out(*pair, export):
+            if len(pair) == 2 and _cancel_out(pair[0], pair[1], export):
                 note = "what one side has on one day the other has on the next"
                 found += (replace(day, kind=MIDNIGHT, note=note) for day in pair)
                 index += 2

@@ -57,6 +57,5 @@ def shares(usage: Mapping[str, int], rates: Rates | None, nanos: int) -> list[Sh
     parts = [nanos * weight // total for weight in weights]
     parts[largest] += nanos - sum(parts)
     return [
-        Share(name, number, part, None)
-        for (name, number), part in zip(used, parts, strict=True)
+        Share(name, number, part, None) for (name, number), part in zip(used, parts, strict=True)
     ]

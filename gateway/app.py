@@ -31,16 +31,19 @@ from gateway.metrics import Metrics
 from gateway.pipeline.costing import Costing
 from gateway.pipeline.endings import Endings
 from gateway.pipeline.pipeline import Parts, Pipeline
+from gateway.pipeline.repeats import Repeats, life_seconds
 from gateway.prices.book import PriceBook
 from gateway.settings import Settings
 from gateway.store.checkpoints import Checkpoints
 from gateway.store.database import Database, DatabaseDown
 from gateway.store.ownership import Ownership
 from gateway.store.schema import migrate
+from gateway.treasury.claims import Claims
 from gateway.treasury.committer import Committer
 from gateway.treasury.drivers import LoopDriver, ThreadDriver
 from gateway.treasury.groups import Group
 from gateway.treasury.periods import Calendar
+from gateway.treasury.raises import RaiseBook
 from gateway.treasury.treasury import Treasury
 from gateway.upstreams.breaker import Breaker
 from gateway.upstreams.credentials import Credentials
@@ -82,15 +85,19 @@ class Gateway:
         self._problems: list[str] = ["starting"]
         self._loaded_at = self.clock.now()
         self._keys = KeyRing(self.database, settings.org, self.clock)
+        self._raises = RaiseBook(self.database, settings.org, self.clock)
         self._registry = Registry(self.database, settings.org, self.clock)
         self._ledger = Ledger(self.database, settings.org)
         calendar = Calendar(routes.time_zone, routes.week_starts, routes.fiscal_year_starts)
         instance = secrets.token_hex(8)
-        self._group = Group(settings.org, self.database.engine_name, instance, calendar)
+        source = f"routes.yaml version {routes.version[:12]}"
+        self._group = Group(settings.org, self.database.engine_name, instance, calendar, source)
         driver = LoopDriver() if self._commits_on_the_loop else ThreadDriver()
         self._committer = Committer(self.database, self._group, self.clock, self.metrics, driver)
         self._checkpoints = Checkpoints(self.database)
-        treasury = Treasury(self._committer, routes.budgets, calendar, self.clock)
+        treasury = Treasury(
+            self._committer, routes.budgets, calendar, self.clock, lambda: self._raises.known
+        )
         self._upstreams = {name: make_upstream(p) for name, p in routes.providers.items()}
         counter = TokenCounter()
         self._endings = Endings(treasury, counter, Costing(book), self.metrics)
@@ -106,8 +113,15 @@ class Gateway:
         )
         entrance = Entrance(self._keys, self.metrics, settings.body_bytes_at_most)
         pipeline = Pipeline(routes, parts)
+        self._repeats = Repeats(
+            Claims(self.database, settings.org),
+            self.clock,
+            instance,
+            alone=self.database.is_sqlite,
+            life_seconds=life_seconds(routes),
+        )
         self._doors = {
-            path: RequestDoor(entrance, pipeline, self.metrics, manners)
+            path: RequestDoor(entrance, pipeline, self._repeats, self.metrics, manners)
             for path, manners in MANNERS.items()
         }
         self.app = self._make_app(entrance)
@@ -162,12 +176,12 @@ class Gateway:
     @asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(self.open_books)
-        await asyncio.to_thread(self._keys.refresh)
+        await asyncio.to_thread(self._refresh)
         self._committer.start()
         if self.database.is_sqlite:
             self._checkpoints.start()
         stopping = asyncio.Event()
-        refreshing = asyncio.create_task(self._refresh_keys(stopping))
+        refreshing = asyncio.create_task(self._keep_fresh(stopping))
         self._problems = []
         try:
             yield
@@ -178,6 +192,7 @@ class Gateway:
             stopping.set()
             await refreshing
             await self._endings.drain()
+            await self._repeats.drain()
             await self._committer.stop()
             await asyncio.to_thread(self._checkpoints.stop)
             for upstream in self._upstreams.values():
@@ -213,15 +228,20 @@ class Gateway:
             self.metrics.holds_lapsed.inc(len(lapsed))
             log.warning("%d holds of an earlier process lapsed at their ceilings", len(lapsed))
 
-    async def _refresh_keys(self, stopping: asyncio.Event) -> None:
+    def _refresh(self) -> None:
+        self._keys.refresh()
+        self._raises.refresh()
+
+    async def _keep_fresh(self, stopping: asyncio.Event) -> None:
+        """Notice within a second what others change: keys, and raises of budgets."""
         reached = True
         while not stopping.is_set():
             try:
-                await asyncio.to_thread(self._keys.refresh)
+                await asyncio.to_thread(self._refresh)
                 reached = True
             except DatabaseDown as error:
                 if reached:
-                    log.warning("the keys in memory stay as they are: %s", error)
+                    log.warning("keys and raises in memory stay as they are: %s", error)
                 reached = False
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), REFRESH_SECONDS)

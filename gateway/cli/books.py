@@ -36,6 +36,7 @@ from gateway.errors import ConfigurationError
 from gateway.ledger.audit import CHECKS, Finding
 from gateway.ledger.audit import audit as run_audit
 from gateway.ledger.queries import DIMENSIONS, Ledger, Range
+from gateway.ledger.rendering import inert
 from gateway.metering.usage import CLASSES
 from gateway.money import format_dollars
 
@@ -150,14 +151,7 @@ def _print_csv(names: list[str], rows: list[dict[str, Any]]) -> None:
     columns = [*names, "entries", "request_count", *CLASSES, "tokens", "amount_nanos", "amount_usd"]
     writer = csv.DictWriter(sys.stdout, columns, extrasaction="raise", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({n: _inert(v) for n, v in _exact(row).items()} for row in rows)
-
-
-def _inert(value: object) -> object:
-    """Text that a spreadsheet would take for a formula gets a quote in front."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value
-    return value
+    writer.writerows({n: inert(v) for n, v in _exact(row).items()} for row in rows)
 
 
 def _print_table(names: list[str], rows: list[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -16,6 +17,7 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from gateway.cli.books import Format
@@ -38,16 +40,20 @@ from gateway.jobs.problems import nearest
 from gateway.jobs.routes import Provider, Routes
 from gateway.ledger.booked import booked
 from gateway.ledger.export_columns import LAYOUTS
-from gateway.ledger.provider_exports import FIGURES, Export, read_export
+from gateway.ledger.provider_exports import FIGURES, YEARS, Export, read_export
 from gateway.ledger.reconciliation import (
+    EVERY_MODEL,
+    NOBODY,
     PRICE,
     SAME,
     Difference,
+    Place,
     Plan,
     Side,
     days_between,
-    reconcile as compare,
 )
+from gateway.ledger.reconciliation import reconcile as compare
+from gateway.ledger.rendering import inert
 from gateway.money import format_dollars, round_half_even
 from gateway.store.database import Database
 from gateway.treasury.reconciling import corrections, shares_of
@@ -104,13 +110,8 @@ def reconcile(
     """Hold the ledger against a bill; exit status 1 when something is not explained."""
     with told_plainly():
         rules = read_routes(routes)[0]
-        plan = _plan(rules, provider, ours or [], (_pairs("--key", key), _pairs("--model", model)))
-        plan = Plan(
-            providers=plan.providers,
-            keys=plan.keys,
-            models=plan.models,
-            by_month=by is Grain.MONTH,
-        )
+        pairs = (_pairs("--key", key), _pairs("--model", model))
+        plan = replace(_plan(rules, provider, ours or [], pairs), by_month=by is Grain.MONTH)
         its_zone = _zone(zone or LAYOUTS[provider].zone)
         export = _read(files, provider, its_zone, usd_per_unit)
         if export.spans and not plan.by_month:
@@ -215,6 +216,8 @@ def _days(export: Export, first: str, last: str) -> list[date]:
         end = date.fromisoformat(last) if last else max(line.day for line in export.lines)
     except ValueError as error:
         raise ConfigurationError([f"--from, --to: {error}"]) from None
+    if not {start.year, end.year} <= set(YEARS):
+        raise ConfigurationError([f"--from {start} --to {end}: there are no bills of such years"])
     if start > end:
         raise ConfigurationError([f"--from {start} is after --to {end}"])
     return days_between(start, end)
@@ -248,10 +251,10 @@ def _tell(told: list[Difference], found: list[Difference], output: Format) -> No
         summary = {"kinds": dict(sorted(kinds.items())), "unexplained": unexplained}
         typer.echo(json.dumps({"differences": rows, **summary, **_totals(found)}))
     elif output is Format.CSV:
-        names = list(_row(Difference(_NOWHERE.place, SAME, Side(), Side())))
-        writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+        columns = list(_row(Difference(Place("", "", ""), SAME, NOBODY, NOBODY)))
+        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: inert(value) for name, value in row.items()} for row in rows)
     else:
         _print(told, found)
 
@@ -277,13 +280,54 @@ def _row(difference: Difference) -> dict[str, Any]:
     return row
 
 
-def _usd(nanos: Fraction, places: int = 9) -> str:
-    return format_dollars(round_half_even(nanos.numerator, nanos.denominator), places)
+def _usd(nanos: Fraction) -> str:
+    return format_dollars(round_half_even(nanos.numerator, nanos.denominator))
 
 
 def _totals(found: Iterable[Difference]) -> dict[str, str]:
-    billed, ours = Fraction(0), Fraction(0)
-    for difference in found:
-        billed += difference.billed.nanos or 0
-        ours += difference.booked.nanos or 0
+    """Both sides in dollars. What is booked stands in the places of models, and once more in
+    those of whole days where the bill has such.
+    """
+    billed = sum((d.billed.nanos or Fraction(0) for d in found), Fraction(0))
+    of_models = [d for d in found if d.booked.count and d.place.model != EVERY_MODEL]
+    ours = sum((d.booked.nanos or Fraction(0) for d in of_models or found), Fraction(0))
     return {"billed_usd": _usd(billed), "booked_usd": _usd(ours)}
+
+
+def _print(told: list[Difference], found: list[Difference]) -> None:
+    if told:
+        table = Table("period", "model", "what it is")
+        for heading in ("billed tokens", "booked tokens", "billed USD", "booked USD", "more USD"):
+            table.add_column(heading, justify="right")
+        table.add_column("note")
+        for difference in told:
+            table.add_row(*_cells(difference), style=None if difference.explained else "red")
+        out.print(table)
+    totals = _totals(found)
+    kinds = Counter(difference.kind for difference in found)
+    counted = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    out.print(
+        f"{len(found)} places compared: {counted or 'none'}."
+        f" Billed {totals['billed_usd']} USD, booked {totals['booked_usd']} USD.",
+        highlight=False,
+    )
+
+
+def _cells(difference: Difference) -> list[str]:
+    place, billed, ours = difference.place, difference.billed, difference.booked
+    money = None if billed.nanos is None else _usd(billed.nanos)
+    return [
+        place.period,
+        escape(place.model) or "all",
+        difference.kind,
+        _tokens(billed) if billed.tokens else "-",
+        _tokens(ours) if ours.tokens else "-",
+        money or "-",
+        _usd(ours.nanos) if ours.nanos is not None else "-",
+        format_dollars(difference.nanos) if difference.nanos else "-",
+        escape(difference.note),
+    ]
+
+
+def _tokens(side: Side) -> str:
+    return f"{side.tokens.get('input', 0):,} + {side.tokens.get('output', 0):,}"

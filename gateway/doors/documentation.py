@@ -20,6 +20,9 @@ _TEXT = {"type": "string"}
 _HEADERS = {
     "X-Jobgate-Job": "The job, whatever `model` says.",
     "X-Jobgate-Tags": "Tags that the job accepts, such as stage=draft, run=nightly-7.",
+    "Idempotency-Key": "1 to 255 characters of your choice: a repeat with the same key within a day"
+    " gets the first answer (x-jobgate-replayed: true), or 409 with what became of the first, and"
+    " is not charged.",
 }
 _CHAT = {
     "summary": "Answer a chat, plain or streamed",

@@ -22,6 +22,8 @@ class Knock(msgspec.Struct, frozen=True):
     authorization: str | None
     job: str | None
     tags: str | None
+    repeat_key: str | None
+    """The Idempotency-Key."""
     encoded: bool
     length: int | None
 
@@ -83,7 +85,7 @@ class Entrance:
 
 def read_headers(scope: Scope) -> Knock:
     """The headers that we look at."""
-    authorization = job = tags = None
+    authorization = job = tags = repeat_key = None
     encoded, length = False, None
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -98,7 +100,9 @@ def read_headers(scope: Scope) -> Knock:
             job = _text(value).strip() or None
         elif name == b"x-jobgate-tags":
             tags = _text(value)
-    return Knock(authorization, job, tags, encoded, length)
+        elif name == b"idempotency-key":
+            repeat_key = _text(value)
+    return Knock(authorization, job, tags, repeat_key, encoded, length)
 
 
 def _text(value: bytes) -> str:

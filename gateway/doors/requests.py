@@ -26,8 +26,11 @@ from gateway.errors import CallerLeft, GatewayError, ShuttingDown
 from gateway.metrics import Metrics
 from gateway.pipeline.asked import Asked, Trace, new_request_id, parse_tags
 from gateway.pipeline.endings import outcome_of
+from gateway.pipeline.kept_answers import KeptAnswer
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.presence import Presence
+from gateway.pipeline.repeat_keys import Question
+from gateway.pipeline.repeats import RecordedStream, Repeats
 from gateway.pipeline.streams import MeteredStream
 from gateway.upstreams.protocol import PlainReply
 from gateway.wire.chat_body import read_chat, read_messages
@@ -53,15 +56,22 @@ MANNERS = {
 }
 """The doors, by their path."""
 
+_REPLAYED = (b"x-jobgate-replayed", b"true")
+
 
 class RequestDoor:
     """An ASGI endpoint for requests of one form."""
 
     def __init__(
-        self, entrance: Entrance, pipeline: Pipeline, metrics: Metrics, manners: Manners
+        self,
+        entrance: Entrance,
+        pipeline: Pipeline,
+        repeats: Repeats,
+        metrics: Metrics,
+        manners: Manners,
     ) -> None:
         self._entrance, self._pipeline, self._metrics = entrance, pipeline, metrics
-        self._manners = manners
+        self._repeats, self._manners = repeats, manners
         self._watchers: set[asyncio.Task[None]] = set()
         self.closing = False
         """True while the process shuts down: nothing new is let in."""
@@ -87,22 +97,38 @@ class RequestDoor:
             self._observe(trace)
             await send_whole(send, 200, reply.body, headers)
             self._metrics.ended(trace.job, trace.target, "ok")
+        elif isinstance(reply, KeptAnswer):
+            form = EVENTS if reply.is_stream else [JSON]
+            await send_whole(send, 200, reply.body, [*form, *reply.headers, _REPLAYED])
+            self._metrics.ended(reply.job, reply.target, "duplicate")
         else:
             await self._stream(send, reply, trace, presence)
 
     async def _run(
         self, scope: Scope, receive: Receive, trace: Trace, presence: Presence
-    ) -> PlainReply | MeteredStream:
+    ) -> PlainReply | MeteredStream | RecordedStream | KeptAnswer:
         if self.closing:
             raise ShuttingDown("the gateway is about to restart; try again", retry_after=2.0)
         knock = read_headers(scope)
         caller = await self._entrance.caller(scope, knock)
-        chat = self._manners.read(await self._entrance.body(receive, knock))
-        asked = Asked(caller, chat, knock.job, parse_tags(knock.tags))
-        return await self._pipeline.run(asked, trace, presence)
+        body = await self._entrance.body(receive, knock)
+        asked = Asked(caller, self._manners.read(body), knock.job, parse_tags(knock.tags))
+        if knock.repeat_key is None:
+            return await self._pipeline.run(asked, trace, presence)
+        chosen = (scope["path"], knock.job or "", knock.tags or "")
+        question = Question(
+            knock.repeat_key, caller.key_id, (*(text.encode() for text in chosen), body)
+        )
+        return await self._repeats.run(
+            question, trace, lambda: self._pipeline.run(asked, trace, presence)
+        )
 
     async def _stream(
-        self, send: Send, stream: MeteredStream, trace: Trace, presence: Presence
+        self,
+        send: Send,
+        stream: MeteredStream | RecordedStream,
+        trace: Trace,
+        presence: Presence,
     ) -> None:
         """Events as they come; a caller who has left is not sent any more."""
         presence.when_gone(stream.caller_left)

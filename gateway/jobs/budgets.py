@@ -16,6 +16,9 @@ from gateway.money import parse_dollars
 LIMIT_MAX = 10**18
 """Nano-dollars (a thousand million dollars), tokens or requests: what the books can add up."""
 
+NO_ROLLOVER = frozenset({"minute", "hour", "forever"})
+"""Periods that carry nothing over: rates, and the one that has no next."""
+
 _EACH: dict[str, ScopeKind] = {
     "organisation": "organisation",
     "each team": "team",
@@ -46,7 +49,20 @@ def budgets(
             problems.warn((*path, "scope", "team"), f"no team {scope.value!a} is declared{hint}")
         hard = section.enforce == "hard"
         contact = section.contact or _contact(file, scope)
-        made.append(Budget(name, scope, limit, unit, section.period, hard, contact))
+        most = _rollover_max(path, section, problems)
+        made.append(
+            Budget(
+                name,
+                scope,
+                limit,
+                unit,
+                section.period,
+                hard,
+                contact,
+                section.rollover,
+                most,
+            )
+        )
     return tuple(made)
 
 
@@ -54,6 +70,25 @@ def amount(limit: str) -> tuple[int, Unit]:
     """Nano-dollars, tokens or requests, from a text such as "2000 USD" that fits the schema."""
     number, unit = limit.split(" ")
     return (parse_dollars(number) if unit == "USD" else int(number)), _UNITS[unit]
+
+
+def _rollover_max(path: Path, section: BudgetSection, problems: Problems) -> int | None:
+    """The most that is carried over, in the unit of the limit; None when all is."""
+    if section.rollover and section.period in NO_ROLLOVER:
+        problems.add((*path, "rollover"), f"a limit by the {section.period} is not carried over")
+    written = section.rollover_max
+    if written is None:
+        return None
+    here = (*path, "rollover_max")
+    if not section.rollover:
+        problems.add(here, "is for a budget with rollover: true")
+    limit, unit = amount(section.limit)
+    if written.endswith("%"):
+        return limit * int(written[:-1]) // 100
+    most, of_unit = amount(written)
+    if of_unit != unit:
+        problems.add(here, f"must be in the unit of the limit, {section.limit!r}")
+    return most
 
 
 def _scope(path: Path, section: BudgetSection, problems: Problems) -> Scope | None:

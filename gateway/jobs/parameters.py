@@ -25,6 +25,8 @@ CHOICES_MAX = 128
 _DEFAULT_CHOICES = 1
 _SHOWN_WHOLE = 10**18
 _NULL = b"null"
+_OUTPUT_FIELDS = (MAX_TOKENS, MAX_COMPLETION_TOKENS, "max_output_tokens")
+"""What the forms call the output limit."""
 _READ = frozenset(
     (
         *SAMPLING_FIELDS,
@@ -170,6 +172,19 @@ def output_limit(
     draft.fields[name] = _encode(limit)
     draft.remove.update(other for other in spoken_names if other != name)
     return limit
+
+
+def shortened(effective: Effective, limit: int, why: str) -> Effective | None:
+    """The same with a lower output limit, told with its reason; None when it has no limit."""
+    name = next((name for name in _OUTPUT_FIELDS if name in effective.set), None)
+    if name is None:
+        return None
+    return msgspec.structs.replace(
+        effective,
+        set={**effective.set, name: _encode(limit)},
+        output_limit=limit,
+        changes=(*effective.changes, f"{name}={effective.output_limit}->{limit} ({why})"),
+    )
 
 
 def _choices(draft: ParameterDraft) -> int:

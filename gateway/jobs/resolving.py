@@ -172,6 +172,8 @@ def _job(work: _Work, name: str, section: JobSection) -> Job:
         retries=section.retries,
         wait_for_room=section.wait_for_room,
         max_input_bytes=section.max_input_bytes,
+        when_short=section.when_short,
+        shorten_to_at_least=_at_least(work, path, section),
     )
     for target in targets:
         _surprises(work, job, target, (*path, "targets", section.targets.index(target.name)))
@@ -197,6 +199,21 @@ def _output(work: _Work, path: Path, section: JobSection) -> OutputPolicy:
         said = f"{default} is more than max {written.max}"
         work.problems.add((*path, "output_tokens", "default"), said)
     return OutputPolicy(default, written.max, written.outside)
+
+
+def _at_least(work: _Work, path: Path, section: JobSection) -> int:
+    """Output tokens that are left of an answer that is shortened for want of money."""
+    least, here = section.shorten_to_at_least, (*path, "shorten_to_at_least")
+    if section.when_short == "shorten" and least is None:
+        said = "shorten needs shorten_to_at_least: how many tokens an answer keeps"
+        work.problems.add((*path, "when_short"), said)
+    elif section.when_short != "shorten" and least is not None:
+        work.problems.add(here, "is for a job with when_short: shorten")
+    elif least is not None and least > section.output_tokens.max:
+        work.problems.add(here, f"{least} is more than max {section.output_tokens.max}")
+    if section.when_short == "downgrade" and len(section.targets) == 1:
+        work.problems.warn((*path, "when_short"), "there is one target: nothing to downgrade to")
+    return least or 1
 
 
 def _residency(work: _Work, path: Path, target: Target, section: JobSection) -> None:

@@ -36,6 +36,7 @@ Period = Literal[
 ]
 Wire = Literal["openai", "anthropic", "gemini", "litellm"]
 Outside = Literal["clamp", "refuse"]
+WhenShort = Literal["refuse", "shorten", "downgrade"]
 
 _NAME_SHOWN = 64
 """Characters of an unknown job's name that are repeated to the caller."""
@@ -139,6 +140,8 @@ class Job:
 
     `retries` are further attempts on each target. `wait_for_room` is how many seconds an
     admission may wait for money that others hold. `max_input_bytes` bounds the request body.
+    `when_short` is what happens when no budget has room: an answer is shortened to what fits, but
+    not to fewer than `shorten_to_at_least` tokens, or a cheaper target of the chain is asked.
     """
 
     name: str
@@ -155,6 +158,8 @@ class Job:
     retries: int
     wait_for_room: float
     max_input_bytes: int
+    when_short: WhenShort = "refuse"
+    shorten_to_at_least: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +186,8 @@ class Scope:
 class Budget:
     """A limit on a scope in a period, in nano-dollars, tokens or requests (see `unit`).
 
-    A budget that is not `hard` only warns. `contact` is whom to ask for more; may be empty.
+    A budget that is not `hard` only warns. `contact` is whom to ask for more; may be empty. With
+    `rollover` what a period leaves is added to the next one, at most `rollover_max` (None: all).
     """
 
     name: str
@@ -191,6 +197,8 @@ class Budget:
     period: Period
     hard: bool
     contact: str
+    rollover: bool = False
+    rollover_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ TARGET = r"^[a-z][a-z0-9_-]{0,31}/[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,127}$"
 VARIABLE = r"^[A-Z_][A-Z0-9_]{0,127}$"
 HEADER_NAME = r"^[A-Za-z0-9-]{1,64}$"
 HEADER_VALUE = r"^[ -~]{0,1024}$"
+ROLLOVER = r"^(100|[1-9]?[0-9])%$|^[0-9]{1,18}(\.[0-9]{1,9})? USD$|^[0-9]{1,18} (tokens|requests)$"
 LIMIT = r"^[0-9]{1,18}(\.[0-9]{1,9})? USD$|^[0-9]{1,18} (tokens|requests)$"
 
 IN_WORDS: Mapping[str, str] = MappingProxyType(
@@ -35,6 +36,7 @@ IN_WORDS: Mapping[str, str] = MappingProxyType(
         HEADER_NAME: "must be 1 to 64 letters, digits and -",
         HEADER_VALUE: "must be at most 1024 printable ASCII characters",
         LIMIT: 'must be like "2000 USD", "5000000 tokens" or "600 requests"',
+        ROLLOVER: 'must be like "50%", or an amount in the unit of the limit, such as "100 USD"',
     }
 )
 """What each pattern means, for whoever wrote something else."""
@@ -264,6 +266,14 @@ class JobSection(_Section):
         allow_inf_nan=False,
         description="seconds to wait for money in use",
     )
+    when_short: Literal["refuse", "shorten", "downgrade"] = Field(
+        default="refuse",
+        description="when a budget has no room: refuse; shorten the answer until it fits; or "
+        "downgrade to a cheaper target of the chain. The answer says so in a header",
+    )
+    shorten_to_at_least: Tokens | None = Field(
+        default=None, description="with shorten: output tokens that an answer keeps at least"
+    )
     max_input_bytes: int = Field(
         default=10_000_000, ge=1024, le=100_000_000, description="the largest request body"
     )
@@ -303,6 +313,14 @@ class BudgetSection(_Section):
     ]
     enforce: Literal["hard", "warn"] = Field(
         default="hard", description="hard: refuse what does not fit; warn: let it pass and say so"
+    )
+    rollover: bool = Field(
+        default=False, description="what a period leaves is added to the limit of the next one"
+    )
+    rollover_max: str | None = Field(
+        default=None,
+        pattern=ROLLOVER,
+        description='the most that is carried over: "50%" of the limit, or "100 USD"; default all',
     )
     contact: Text | None = Field(default=None, description="whom to ask for more")
 

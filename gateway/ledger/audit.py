@@ -112,17 +112,21 @@ def corrections_say_what_and_why(books: Books) -> Iterator[Finding]:
         )
 
 
-def kinds_are_known(books: Books) -> Iterator[Finding]:
-    """Law 7: an entry is a charge, a release, a lapse or an adjustment, and nothing else."""
-    for entry, kind in books.rows(
-        "SELECT id, kind FROM entries WHERE org = :org"
-        " AND kind NOT IN (:charge, :release, :lapse, :adjust)",
+def kinds_are_what_they_say(books: Books) -> Iterator[Finding]:
+    """Laws 6, 7: a charge, an adjustment, a release of nothing or a lapse at the ceiling."""
+    for entry, kind, amount in books.rows(
+        "SELECT id, kind, amount_nanos FROM entries WHERE org = :org"
+        " AND NOT (kind IN (:charge, :adjust)"
+        " OR (kind = :release AND amount_nanos = 0 AND tokens = 0 AND request_count = 0)"
+        " OR (kind = :lapse AND quality = :presumed"
+        " AND amount_nanos = ceiling_nanos AND tokens = ceiling_tokens))",
         charge=CHARGE,
+        adjust=ADJUST,
         release=RELEASE,
         lapse=LAPSE,
-        adjust=ADJUST,
+        presumed=PRESUMED,
     ):
-        yield Finding("7", f"entry {entry}", f"{kind!r} is not a kind of entry")
+        yield Finding("7", f"entry {entry}", f"{amount} nanos are not what a {kind!r} comes to")
 
 
 def amounts_follow_from_prices(books: Books) -> Iterator[Finding]:
@@ -224,7 +228,7 @@ CHECKS: Sequence[Callable[[Books], Iterator[Finding]]] = (
     balances_are_projections,
     nobody_overspent,
     corrections_say_what_and_why,
-    kinds_are_known,
+    kinds_are_what_they_say,
     amounts_follow_from_prices,
     rollups_are_projections,
     private_jobs_stayed_home,

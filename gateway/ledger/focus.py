@@ -3,7 +3,9 @@
 A row is one hour x team x app x job x target x token class, and also by unit price, quality and
 kind of entry, because a row has one of each. The organisation is the billing account, a team is
 a sub account, an app is the resource that used something, and a month in the organisation's time
-zone is a billing period. The price of a row is the one that its entries were computed with.
+zone is a billing period, whose invoice is the team's statement. The price of a row is the one
+that its entries were computed with, for list price and contract alike: the books keep one price.
+Regions and commitments are always null: the books know none.
 
   BilledCost, EffectiveCost   what is booked, in whole nano-dollars; `shares` says how an entry's
                               amount is shared among its classes
@@ -32,7 +34,7 @@ from sqlalchemy import bindparam, select
 
 from gateway.clock import to_datetime
 from gateway.ledger.entries import ADJUST, HOUR
-from gateway.ledger.months import closed_months, month_of
+from gateway.ledger.months import month_of
 from gateway.ledger.paging import entries_of_one_moment
 from gateway.ledger.queries import Range
 from gateway.ledger.shares import Share, shares
@@ -49,9 +51,17 @@ FOCUS_COLUMNS = (
     *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingAccountType"),
     *("BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory"),
     *("ChargeClass", "ChargeDescription", "ChargeFrequency", "ChargePeriodEnd"),
-    *("ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit", "ContractedCost"),
+    *(
+        "ChargePeriodStart",
+        "CommitmentDiscountStatus",
+        "ConsumedQuantity",
+        "ConsumedUnit",
+        "ContractedCost",
+    ),
     *("ContractedUnitPrice", "EffectiveCost", "InvoiceId", "InvoiceIssuerName", "ListCost"),
-    *("ListUnitPrice", "PricingCategory", "PricingQuantity", "PricingUnit", "ProviderName"),
+    *("ListUnitPrice", "PricingCategory", "PricingCurrency"),
+    *("PricingCurrencyContractedUnitPrice", "PricingCurrencyEffectiveCost"),
+    *("PricingCurrencyListUnitPrice", "PricingQuantity", "PricingUnit", "ProviderName"),
     *("PublisherName", "RegionId", "RegionName", "ResourceId", "ResourceName"),
     *("ResourceType", "ServiceCategory", "ServiceName", "ServiceSubcategory", "SkuId"),
     *("SkuMeter", "SkuPriceDetails", "SkuPriceId", "SubAccountId", "SubAccountName"),
@@ -67,8 +77,11 @@ _READ = (
 )
 _ENTRIES = EntryRow.__table__  # type: ignore[attr-defined]
 _ONE = Decimal(1)
+_FEES = "requests"
+"""The class that counts calls with a fee of their own; all others count tokens."""
+_prices = msgspec.json.Decoder(Rates)
 _METERS = {name: f"{name.replace('_', ' ').title()} Tokens" for name in CLASSES}
-_METERS |= {"requests": "Requests with a fee", "": "Charge without a class"}
+_METERS |= {_FEES: "Requests with a fee", "": "Charge without a class"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +140,6 @@ def focus_rows(database: Database, period: Range, account: Account) -> Iterator[
     """
     engine = database.engine_name
     with database.reading() as cursor:
-        invoiced = {month.month for month in closed_months(cursor, account.org, engine)}
         corrected = _Corrected(engine, account.org)
         hour: _Hour | None = None
         pages = entries_of_one_moment(cursor, engine, account.org, period, _READ)
@@ -136,11 +148,11 @@ def focus_rows(database: Database, period: Range, account: Account) -> Iterator[
             for entry in page:
                 if hour is None or entry["admitted_at"] >= hour.end:
                     if hour is not None:
-                        yield from _rows(hour, account, invoiced)
+                        yield from _rows(hour, account)
                     hour = _hour_of(entry["admitted_at"], period, account.zone)
                 _add(hour, entry, corrected.moments)
         if hour is not None:
-            yield from _rows(hour, account, invoiced)
+            yield from _rows(hour, account)
 
 
 class _Corrected:
@@ -173,7 +185,8 @@ def _hour_of(moment: int, period: Range, zone: ZoneInfo) -> _Hour:
 
 
 def _add(hour: _Hour, entry: dict[str, Any], corrected: dict[str, int]) -> None:
-    parts = shares(entry, _rates(entry["prices"]), entry["amount_nanos"])
+    rates = _prices.decode(entry["prices"]) if entry["prices"] else None
+    parts = shares(entry, rates, entry["amount_nanos"])
     if not parts and (entry["amount_nanos"] or entry["tokens"]):
         parts = [Share("", entry["tokens"], entry["amount_nanos"], None)]
     adjusts = entry["kind"] == ADJUST
@@ -203,16 +216,16 @@ def _add(hour: _Hour, entry: dict[str, Any], corrected: dict[str, int]) -> None:
         sums.nanos += share.nanos
 
 
-def _rows(hour: _Hour, account: Account, invoiced: set[str]) -> Iterator[Row]:
+def _rows(hour: _Hour, account: Account) -> Iterator[Row]:
     for key in sorted(hour.sums):
         row: Row = dict.fromkeys(HEADING)
-        row |= _whose(key, hour, account, invoiced)
+        row |= _whose(key, hour, account)
         row |= _what(key)
         row |= _how_much(key, hour.sums[key])
         yield row
 
 
-def _whose(key: _Key, hour: _Hour, account: Account, invoiced: set[str]) -> Row:
+def _whose(key: _Key, hour: _Hour, account: Account) -> Row:
     """Accounts and periods."""
     tags = {"jobgate/app": key.app, "jobgate/job": key.job}
     house = key.residency == "on_prem"
@@ -222,11 +235,12 @@ def _whose(key: _Key, hour: _Hour, account: Account, invoiced: set[str]) -> Row:
         "BillingAccountName": account.name,
         "BillingAccountType": "Organisation",
         "BillingCurrency": "USD",
+        "PricingCurrency": "USD",
         "BillingPeriodStart": to_datetime(hour.billing[0]),
         "BillingPeriodEnd": to_datetime(hour.billing[1]),
         "ChargePeriodStart": to_datetime(hour.start),
         "ChargePeriodEnd": to_datetime(hour.end),
-        "InvoiceId": f"{account.org}/{key.team}/{hour.month}" if hour.month in invoiced else None,
+        "InvoiceId": f"{account.org}/{key.team}/{hour.month}",
         "InvoiceIssuerName": seller,
         "ProviderName": seller,
         "PublisherName": seller,
@@ -271,7 +285,7 @@ def _what(key: _Key) -> Row:
 def _how_much(key: _Key, sums: _Sums) -> Row:
     """Quantities, unit prices and costs."""
     booked = plain(Decimal(sums.nanos).scaleb(-9))
-    unit, per = ("Requests", 3) if key.token_class == "requests" else ("Tokens", 6)
+    unit, per = ("Requests", 3) if key.token_class == _FEES else ("Tokens", 6)
     if key.rate >= 0:
         # Rates are nano-dollars for a million; requests are priced by the thousand.
         price = plain(Decimal(key.rate).scaleb(per - 15))
@@ -289,13 +303,16 @@ def _how_much(key: _Key, sums: _Sums) -> Row:
         "ContractedUnitPrice": price,
         "ListCost": cost,
         "ListUnitPrice": price,
+        "PricingCurrencyContractedUnitPrice": price,
+        "PricingCurrencyEffectiveCost": booked,
+        "PricingCurrencyListUnitPrice": price,
         "PricingQuantity": quantity,
         "PricingUnit": priced_in,
     }
 
 
 def plain(number: Decimal) -> Decimal:
-    """The same number without zeros at its end, and never in powers of ten."""
+    """The same number without zeros at its end."""
     if number == number.to_integral_value():
         return number.quantize(_ONE)
     return number.normalize()

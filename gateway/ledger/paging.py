@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import BigInteger, bindparam, literal_column, or_, select
 
 from gateway.ledger.queries import Range
 from gateway.store.database import Cursor, Database
@@ -70,6 +70,8 @@ class _Pages:
             )
             .order_by(_TABLE.c.admitted_at, _TABLE.c.id)
             .limit(bindparam("page"))
+            .offset(literal_column("0"))  # SQLite would be told so by an unnamed parameter
+        .offset(literal_column("0", BigInteger))  # SQLite has one always, then as a parameter
         )
         self._text = prepare(statement, engine)
         self._values: dict[str, Any] = {"org": org, "end": period.end, "page": page}

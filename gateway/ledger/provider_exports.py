@@ -39,6 +39,8 @@ _CENT_PLACES = 2
 """An export has at least these decimals: a price of "15" is 15.00 and not somewhere around it."""
 _UNIX_SECONDS_SINCE = 946_684_800
 """2000 in seconds since 1970: a smaller number in a column of times is not one."""
+YEARS = range(2000, 2200)
+"""Years that a bill can be of; what lies outside is a slip."""
 _MOST_DIGITS = 40
 
 
@@ -117,10 +119,13 @@ def read_export(
     except UnicodeDecodeError as error:
         raise ConfigurationError([f"{name}: not UTF-8 at byte {error.start}"]) from None
     rows = _json_rows(name, text) if text.lstrip()[:1] in ("{", "[") else _csv_rows(reading, text)
-    for number, row in rows:
-        reading.take(number, row)
-    if not reading.export.lines and not reading.seen:
-        raise ConfigurationError([f"{name}: there are no lines in it"])
+    try:
+        for number, row in rows:
+            reading.take(number, row)
+    except RecursionError:
+        raise ConfigurationError([f"{name}: nested too deeply"]) from None
+    if not reading.export.lines and not reading.export.passed_over:
+        raise ConfigurationError([f"{name}: there are no lines in it that tell tokens or money"])
     return reading.export
 
 
@@ -135,11 +140,9 @@ class _Reading:
         self._foreign = usd_per_unit is not None
         self._rate = Fraction(1 if usd_per_unit is None else usd_per_unit)
         self.export = Export(usd_per_unit=self._rate)
-        self.seen = 0
 
     def take(self, number: int, row: Mapping[str, str]) -> None:
         """Read one row into lines; a total at the end, without a day, is passed over."""
-        self.seen += 1
         layout = self.layout
         column, written = _first(row, layout.day)
         if not written:
@@ -254,9 +257,11 @@ class _Reading:
             else:
                 text = written.removesuffix(" UTC").replace("/", "-")
                 moment = datetime.fromisoformat(text)
-                if len(text) <= len("2026-11-01"):
+                if len(text) <= len("2026-11-01") and moment.year in YEARS:
                     return moment.date()
         except (ValueError, OverflowError, OSError):
+            moment = datetime.min.replace(tzinfo=UTC)
+        if moment.year not in YEARS:
             self._fail(number, column, f"{written[:_MOST_DIGITS]!r} is not a day")
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)

@@ -53,14 +53,15 @@ class Place:
 class Side:
     """What one side says of a place; tokens by figure, money in nano-dollars (None: unsaid).
 
-    `count` is how many lines of the bill, or entries of the ledger, say so; `presumed` how much of
-    the money was presumed, and not corrected since.
+    `count` is how many lines of the bill, or entries of the ledger, say so, and `priced` how many
+    of the lines state money; `presumed` is how much of the money was presumed and not corrected.
     """
 
     tokens: Mapping[str, int] = field(default_factory=dict)
     nanos: Fraction | None = None
     count: int = 0
     presumed: int = 0
+    priced: int = 0
 
     def __add__(self, other: Side) -> Side:
         tokens = dict(self.tokens)
@@ -69,7 +70,13 @@ class Side:
         nanos = self.nanos
         if other.nanos is not None:
             nanos = other.nanos + (nanos or 0)
-        return Side(tokens, nanos, self.count + other.count, self.presumed + other.presumed)
+        return Side(
+            tokens,
+            nanos,
+            self.count + other.count,
+            self.presumed + other.presumed,
+            self.priced + other.priced,
+        )
 
 
 NOBODY = Side()
@@ -151,7 +158,7 @@ def reconcile(
     for line in lines:
         provider = plan.billed_to(line)
         place = Place(plan.period(line.day), provider or "", plan.model(line.model))
-        side = Side(line.tokens, line.nanos, 1)
+        side = Side(line.tokens, line.nanos, 1, priced=int(line.nanos is not None))
         if line.kind != USAGE or (by_model and not line.model and not line.tokens):
             kind = CREDITS if line.kind == CREDIT else BESIDE
             found.append(Difference(place, kind, side, NOBODY, line.text))
@@ -245,7 +252,7 @@ def _money_differs(export: Export, theirs: Side, ours: Side) -> bool:
 
 
 def _tolerance(export: Export, theirs: Side, ours: Side) -> Fraction:
-    return ours.count + export.unit / 2 * theirs.count
+    return ours.count + export.unit / 2 * theirs.priced
 
 
 def _across_midnight(compared: Iterable[Difference], export: Export) -> list[Difference]:

@@ -59,7 +59,7 @@ class Bounding(msgspec.Struct, frozen=True):
     def cheap(self) -> Ceiling:
         """The ceiling by the size of the request alone."""
         tokens = cheap_bound(self.chat.size + self.system_bytes, self.chat.images)
-        return self._ceiling(tokens + _context_by_name(self.chat, self.target))
+        return self.ceiling(tokens + _context_by_name(self.chat, self.target))
 
     async def exact(self, counter: TokenCounter) -> Ceiling:
         """The ceiling by a count of tokens; never above the cheap one."""
@@ -68,7 +68,7 @@ class Bounding(msgspec.Struct, frozen=True):
         up, down = _EXACT_MARGIN if known else _ESTIMATE_MARGIN
         tokens = counted * up // down + OVERHEAD_PER_REQUEST
         tokens += _context_by_name(self.chat, self.target)
-        return self._ceiling(min(tokens, self.cheap().input_tokens))
+        return self.ceiling(min(tokens, self.cheap().input_tokens))
 
     def too_large(self, ceiling: Ceiling) -> bool:
         """Whether input and output might not fit the model's context window."""
@@ -86,9 +86,25 @@ class Bounding(msgspec.Struct, frozen=True):
             param="messages",
         )
 
-    def _ceiling(self, input_tokens: int) -> Ceiling:
+    def longest(self, input_tokens: int, unit: str, room: int) -> int:
+        """The largest output limit, under the present one, whose ceiling needs at most `room`.
+
+        `room` is in the unit of a budget; -1 when not even the input fits.
+        """
+        fits, too_long = -1, self.effective.output_limit
+        while fits + 1 < too_long:
+            middle = (fits + too_long) // 2
+            if self.ceiling(input_tokens, middle).amounts.of(unit) <= room:
+                fits = middle
+            else:
+                too_long = middle
+        return fits
+
+    def ceiling(self, input_tokens: int, output_limit: int | None = None) -> Ceiling:
+        """The ceiling of so many input tokens; the limit of a choice is the present one if None."""
         effective = self.effective
-        output_tokens = effective.n * effective.output_limit
+        limit = effective.output_limit if output_limit is None else output_limit
+        output_tokens = effective.n * limit
         service_tier, classes = _service_tier(self.chat), _classes(self.chat)
         nanos = max(
             bound(

@@ -10,22 +10,18 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.clock import MICROS, Clock
+from gateway.clock import Clock
 from gateway.errors import (
     BadRequest,
-    BudgetBusy,
-    BudgetExhausted,
-    CallerLeft,
     GatewayError,
-    RateLimited,
     TooLarge,
     Unavailable,
+    UnpricedModel,
     UpstreamBusy,
     UpstreamFailed,
     UpstreamRefused,
@@ -37,21 +33,17 @@ from gateway.jobs.routes import Job, Routes, Target
 from gateway.ledger.entries import Draft
 from gateway.metering.counting import TokenCounter
 from gateway.metrics import Metrics
+from gateway.pipeline.admitting import Admitting, Offer, Remake, Run, Short
 from gateway.pipeline.asked import Asked, Trace, accepted_tags
-from gateway.pipeline.bounding import Bounding, Ceiling, prices_of
 from gateway.pipeline.endings import Attempt, Endings
-from gateway.pipeline.presence import Presence
-from gateway.pipeline.streams import DRAIN_SECONDS, MeteredStream
-from gateway.treasury.budgets import Payer
+from gateway.pipeline.presence import Presence, while_present
+from gateway.pipeline.streams import MeteredStream
 from gateway.treasury.holds import Hold
-from gateway.treasury.treasury import Request, Treasury
+from gateway.treasury.treasury import Treasury
 from gateway.upstreams.breaker import Breaker
 from gateway.upstreams.protocol import Call, PlainReply, Prepared, Upstream
 from gateway.wire.request_body import read_metadata
 
-T = TypeVar("T")
-
-_LAPSE_MARGIN_SECONDS = 60.0
 _BACKOFF_SECONDS = 0.2
 _BACKOFF_MOST_SECONDS = 2.0
 _RETRY_AFTER_AT_MOST_SECONDS = 3.0
@@ -79,6 +71,7 @@ class Pipeline:
         self.routes = routes
         self._parts = parts
         self._endings = parts.endings
+        self._admitting = Admitting(parts.treasury, parts.counter, parts.clock)
 
     async def run(
         self, asked: Asked, trace: Trace, presence: Presence
@@ -97,24 +90,24 @@ class Pipeline:
                 f" {job.max_input_bytes:,}"
             )
         tags = accepted_tags(asked, job, read_metadata(asked.chat.fields))
+        run = Run(asked, job, tags, trace, presence)
         if job.on_disconnect == "drain":
-            return await self._answer(asked, job, tags, trace, presence)
-        return await _while_present(presence, self._answer(asked, job, tags, trace, presence))
+            return await self._answer(run)
+        return await while_present(presence, self._answer(run))
 
-    async def _answer(
-        self, asked: Asked, job: Job, tags: dict[str, str], trace: Trace, presence: Presence
-    ) -> PlainReply | MeteredStream:
+    async def _answer(self, run: Run) -> PlainReply | MeteredStream:
         """Try the targets in order, each as often as the job says."""
+        job = run.job
         failure: GatewayError | None = None
-        for target in self._targets(asked, job):
+        for target in self._targets(run.asked, job):
             for retry in range(1 + job.retries):
                 try:
-                    attempt = await self._open(asked, job, target, tags, trace, presence)
+                    attempt = await self._open(run, target)
                 except _Passed as passed:
                     failure = failure or passed.error
                     break
                 try:
-                    return await self._send(attempt, trace)
+                    return await self._send(attempt, run.trace)
                 except UpstreamRefused:
                     raise
                 except UpstreamFailed as error:
@@ -152,20 +145,12 @@ class Pipeline:
 
     # ---- bound and admit
 
-    async def _open(
-        self,
-        asked: Asked,
-        job: Job,
-        target: Target,
-        tags: dict[str, str],
-        trace: Trace,
-        presence: Presence,
-    ) -> Attempt:
+    async def _open(self, run: Run, target: Target) -> Attempt:
         """Fix the parameters, work out the ceiling and hold it.
 
         Raises _Passed when this target cannot be asked but the next may be.
         """
-        effective = APPLY[asked.chat.form](job, target, asked.chat.fields)
+        effective = APPLY[run.asked.chat.form](run.job, target, run.asked.chat.fields)
         credential = self._credential(target)
         breaker = self._parts.breakers[target.name]
         if not breaker.allows():
@@ -176,8 +161,23 @@ class Pipeline:
                     retry_after=breaker.seconds_left,
                 )
             )
+
+        def remake(parameters: Effective) -> Offer:
+            return self._offer(run, target, parameters, credential)
+
+        offer, hold = await self._admit(run, target, remake(effective), remake)
+        run.trace.attempts = offer.draft.attempt
+        run.trace.target = target.name
+        run.trace.changed = list(offer.draft.changed)
+        return Attempt(run.asked, run.job, target, offer.effective, hold, offer.prepared)
+
+    def _offer(
+        self, run: Run, target: Target, effective: Effective, credential: str | None
+    ) -> Offer:
+        """The attempt as it would be made."""
+        asked = run.asked
         call = Call(
-            request_id=trace.request_id,
+            request_id=run.trace.request_id,
             form=asked.chat.form,
             target=target,
             credential=credential,
@@ -189,18 +189,30 @@ class Pipeline:
         prepared = self._prepare(call)
         changes = (
             *((target.note,) if target.note else ()),
+            *run.told(target),
             *effective.changes,
             *(
                 f"{name} dropped ({target.provider.name} has no such field)"
                 for name in prepared.dropped
             ),
         )
-        draft = self._draft(asked, job, target, tags, trace, changes)
-        hold = await self._admit(asked, job, target, effective, draft, presence)
-        trace.attempts = draft.attempt
-        trace.target = target.name
-        trace.changed = list(changes)
-        return Attempt(asked, job, target, effective, hold, prepared)
+        return Offer(effective, prepared, self._draft(run, target, changes))
+
+    async def _admit(
+        self, run: Run, target: Target, offer: Offer, remake: Remake
+    ) -> tuple[Offer, Hold]:
+        """Hold the ceiling. Raises _Passed when a cheaper target may do."""
+        try:
+            return await self._admitting.admit(run, target, offer, remake)
+        except Short as short:
+            if not run.downgrades(short.shortage):
+                raise short.error from None
+            run.go_on(short, target)
+            raise _Passed(short.error) from None
+        except (TooLarge, UnpricedModel) as error:
+            if run.short is None:
+                raise
+            raise _Passed(error) from None  # the caller is told what was short at the first
 
     def _prepare(self, call: Call) -> Prepared:
         """The call in the provider's format. Raises BadRequest for what cannot be said in it."""
@@ -215,15 +227,8 @@ class Pipeline:
         except Unavailable as error:
             raise _Passed(error) from None
 
-    def _draft(
-        self,
-        asked: Asked,
-        job: Job,
-        target: Target,
-        tags: dict[str, str],
-        trace: Trace,
-        changes: tuple[str, ...],
-    ) -> Draft:
+    def _draft(self, run: Run, target: Target, changes: tuple[str, ...]) -> Draft:
+        asked, job, trace = run.asked, run.job, run.trace
         caller = asked.caller
         price = target.price_at(self._parts.clock.now())
         return Draft(
@@ -239,56 +244,9 @@ class Pipeline:
             confined=job.residency == "on_prem",
             model=target.model,
             stream=asked.chat.stream,
-            tags=tags,
+            tags=run.tags,
             rates=None if price is None else price.rates,
             changed=changes,
-        )
-
-    async def _admit(
-        self,
-        asked: Asked,
-        job: Job,
-        target: Target,
-        effective: Effective,
-        draft: Draft,
-        presence: Presence,
-    ) -> Hold:
-        """Hold the ceiling: the cheap one, or when that is too much the counted one."""
-        now = self._parts.clock.now()
-        bounding = Bounding(
-            chat=asked.chat,
-            target=target,
-            effective=effective,
-            system_bytes=len(job.system or "") * 6 if effective.system_first else 0,
-            first_attempt=draft.attempt == 1,
-            prices=prices_of(target, now, now + round(job.wait_for_room * MICROS)),
-        )
-        ceiling = bounding.cheap()
-        if not bounding.too_large(ceiling):
-            try:
-                return await self._hold(asked, job, target, draft, ceiling, wait=0.0)
-            except (BudgetExhausted, BudgetBusy, RateLimited):
-                pass  # by the cheap bound; the count decides
-        ceiling = await bounding.exact(self._parts.counter)
-        if bounding.too_large(ceiling):
-            raise bounding.refuse_size(ceiling)
-        wait = self._hold(asked, job, target, draft, ceiling, wait=job.wait_for_room)
-        return await _while_present(presence, wait)
-
-    async def _hold(
-        self, asked: Asked, job: Job, target: Target, draft: Draft, ceiling: Ceiling, *, wait: float
-    ) -> Hold:
-        caller = asked.caller
-        return await self._parts.treasury.admit(
-            Request(
-                hold_id=f"{draft.request_id}.{draft.attempt}",
-                draft=draft,
-                payer=Payer(caller.team, caller.app, caller.key_id, job.name, draft.tags),
-                ceiling=ceiling.amounts,
-                own_budgets=caller.budgets,
-                wait_seconds=wait,
-                open_seconds=target.timeouts.total + DRAIN_SECONDS + _LAPSE_MARGIN_SECONDS,
-            )
         )
 
     # ---- send, meter, settle
@@ -331,19 +289,6 @@ class _Passed(Exception):
     def __init__(self, error: GatewayError) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-async def _while_present(presence: Presence, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work as long as the caller is there; raises CallerLeft when they leave first."""
-    task = asyncio.ensure_future(work)
-    presence.when_gone(task.cancel)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        task.cancel()
-        if presence.gone:
-            raise CallerLeft("the caller left before the answer came") from None
-        raise
 
 
 def _worth_another_try(error: UpstreamFailed) -> bool:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from gateway.errors import CallerLeft
+
+T = TypeVar("T")
 
 
 class Presence:
@@ -31,3 +37,16 @@ class Presence:
             self.gone = True
             for callback in self._callbacks:
                 callback()
+
+
+async def while_present(presence: Presence, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work as long as the caller is there; raises CallerLeft when they leave first."""
+    task = asyncio.ensure_future(work)
+    presence.when_gone(task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        task.cancel()
+        if presence.gone:
+            raise CallerLeft("the caller left before the answer came") from None
+        raise

@@ -100,6 +100,44 @@ class Balance(SQLModel, table=True):
     held: int = Field(sa_column=_big())
     overrun: int = Field(sa_column=_big())
     """By how much entries in it went over the ceilings of their holds (law 4)."""
+    carried: int | None = Field(default=None, sa_column=_big(nullable=True))
+    """The part of the limit that the period before left over; null until the first admission."""
+    raised: int = Field(default=0, sa_column=_big())
+    """The part of the limit that temporary raises added."""
+
+
+class BudgetRaise(SQLModel, table=True):
+    """More, or less, money for a budget for a while; never edited, never deleted."""
+
+    __tablename__ = "budget_raises"
+    org: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    budget: str
+    subject: str
+    """The subject of the budget that it is for; empty for every one."""
+    amount: int = Field(sa_column=_big())
+    """In the budget's unit; negative in a row that takes a raise back."""
+    starts_at: int = Field(sa_column=_big())
+    until: int = Field(sa_column=_big())
+    reason: str
+    author: str
+    created_at: int = Field(sa_column=_big())
+    withdraws: str
+    """The id of the raise that this row ends early, or empty."""
+
+
+class LimitChange(SQLModel, table=True):
+    """A limit of routes.yaml that changed within a period, when it was first used."""
+
+    __tablename__ = "limit_changes"
+    org: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    balance: int = Field(sa_column=_big())
+    old_limit: int = Field(sa_column=_big())
+    """As routes.yaml had it: without raises, and without what was carried over."""
+    new_limit: int = Field(sa_column=_big())
+    changed_at: int = Field(sa_column=_big())
+    source: str
 
 
 class Hold(SQLModel, table=True):
@@ -223,6 +261,27 @@ class ClosedMonth(SQLModel, table=True):
     entries: int = Field(sa_column=_big())
     """How many entries it had when it was closed, and has for ever."""
     amount_nanos: int = Field(sa_column=_big())
+
+
+class Idempotency(SQLModel, table=True):
+    """A request that came with an Idempotency-Key: who it was, never what was asked or answered."""
+
+    __tablename__ = "idempotency"
+    __table_args__ = (Index("ix_idempotency_expires", "org", "expires_at"),)
+    org: str = Field(primary_key=True)
+    key_id: str = Field(primary_key=True)
+    digest: str = Field(primary_key=True)
+    """SHA-256 of the idempotency key."""
+    body_digest: str
+    """HMAC of the request under the idempotency key, which is not kept."""
+    request_id: str
+    instance: str
+    """Which running gateway it came to."""
+    state: str
+    status: int = Field(sa_column=_big())
+    created_at: int = Field(sa_column=_big())
+    open_until: int = Field(sa_column=_big())
+    expires_at: int = Field(sa_column=_big())
 
 
 ROLLUP_DIMENSIONS = ("team", "app", "job", "target", "stage", "quality")

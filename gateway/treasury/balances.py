@@ -2,21 +2,27 @@
 
 A balance is known by budget, subject, unit and the start of its period, and has a number that never
 changes. Rows are locked in ascending order of that number by everybody, so nobody deadlocks.
+
+The limit of a balance is the one that its last admission passed, with what was raised and carried
+over. When routes.yaml changes it within a period, the change is written down in the transaction
+that first uses the new one.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import BigInteger, bindparam, literal_column, select, update
+from sqlalchemy import BigInteger, bindparam, insert, literal_column, select, update
 
 from gateway.store.database import Cursor
 from gateway.store.statements import INSERTS, ListStatement, prepare
-from gateway.store.tables import Balance, Counter
+from gateway.store.tables import Balance, Counter, LimitChange
 from gateway.treasury.decisions import Line, State
 
 _TABLE = Balance.__table__  # type: ignore[attr-defined]
 _COUNTERS = Counter.__table__  # type: ignore[attr-defined]
+_CHANGES = LimitChange.__table__  # type: ignore[attr-defined]
 _REMEMBERED = 20_000
 """Numbers of balances kept in memory; beyond it the memory starts anew."""
 
@@ -71,6 +77,8 @@ class BalanceTable:
                     _TABLE.c.overrun,
                     _TABLE.c.limit_value,
                     _TABLE.c.hard,
+                    _TABLE.c.carried,
+                    _TABLE.c.raised,
                 )
                 .where(_TABLE.c.org == bindparam("org"), _TABLE.c.id.in_(items))
                 .order_by(_TABLE.c.id)
@@ -87,9 +95,12 @@ class BalanceTable:
                 overrun=bindparam("new_overrun"),
                 limit_value=bindparam("new_limit"),
                 hard=bindparam("new_hard"),
+                carried=bindparam("new_carried"),
+                raised=bindparam("new_raised"),
             ),
             engine,
         )
+        self._note = prepare(insert(_CHANGES), engine)
 
     def number(self, cursor: Cursor, line: Line) -> int:
         """The number of the line's balance, which is made when it is not there yet."""
@@ -126,12 +137,32 @@ class BalanceTable:
                 "new_overrun": state.overrun,
                 "new_limit": state.limit,
                 "new_hard": state.hard,
+                "new_carried": state.carried,
+                "new_raised": state.raised,
             }
             for state in states
             if state.changed
         ]
         if rows:
             cursor.run_many(self._save, rows)
+
+    def note_changes(self, cursor: Cursor, states: Iterable[State], now: int, source: str) -> None:
+        """Write down whose limit in routes.yaml was another before this transaction."""
+        rows = [
+            {
+                "org": self._org,
+                "id": f"lim_{secrets.token_hex(8)}",
+                "balance": state.id,
+                "old_limit": state.stated_before,
+                "new_limit": state.stated,
+                "changed_at": now,
+                "source": source,
+            }
+            for state in states
+            if state.stated_before is not None
+        ]
+        if rows:
+            cursor.run_many(self._note, rows)
 
     def _look_up(self, cursor: Cursor, line: Line) -> int | None:
         """The number of a balance that is there; the period of its budget may have changed."""
@@ -171,6 +202,8 @@ class BalanceTable:
                 "spent": 0,
                 "held": 0,
                 "overrun": 0,
+                "carried": None,
+                "raised": 0,
             },
         )
         return self._look_up(cursor, line) or fresh

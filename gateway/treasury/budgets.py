@@ -15,6 +15,7 @@ import msgspec
 from gateway.jobs.routes import Budget
 from gateway.treasury.decisions import Line
 from gateway.treasury.periods import Calendar
+from gateway.treasury.raises import NO_RAISES, Raises
 
 
 class Payer(msgspec.Struct, frozen=True):
@@ -52,13 +53,18 @@ def in_scope(budgets: Sequence[Budget], payer: Payer) -> list[tuple[Budget, str]
 
 
 def lines(
-    scoped: Sequence[tuple[Budget, str]], amounts: Amounts, calendar: Calendar, now: int
+    scoped: Sequence[tuple[Budget, str]],
+    amounts: Amounts,
+    calendar: Calendar,
+    now: int,
+    raises: Raises = NO_RAISES,
 ) -> list[Line]:
-    """What the request wants of each balance, in the periods that `now` is in."""
+    """What the request wants of each balance, in the periods and with the raises of `now`."""
     wanted = []
     for budget, subject in scoped:
         starts_at, ends_at = calendar.bounds(budget.period, now)
-        wanted.append(Line(budget, subject, starts_at, ends_at, amounts.of(budget.unit)))
+        raised = raises.of(budget.name, subject, now) if raises else 0
+        wanted.append(Line(budget, subject, starts_at, ends_at, amounts.of(budget.unit), raised))
     return wanted
 
 

@@ -31,8 +31,32 @@ class State:
     held: int
     overrun: int
     limit: int
+    """The whole limit at the last admission, with what was carried over and raised."""
     hard: bool
+    carried: int | None = 0
+    """What the period before left over; None until somebody has worked it out."""
+    raised: int = 0
     changed: bool = False
+    stated_before: int | None = None
+    """The limit of routes.yaml before the first admission in this transaction under another."""
+
+    @property
+    def stated(self) -> int:
+        """The part of the limit that routes.yaml states."""
+        return self.limit - self.raised - (self.carried or 0)
+
+    def admit(self, line: Line) -> None:
+        """Take what the line wants, and note the limit that it passed."""
+        if self.stated != line.budget.limit and self.stated_before is None:
+            self.stated_before = self.stated
+        self.limit = line.limit + (self.carried or 0)
+        self.held += line.amount
+        self.raised, self.hard, self.changed = line.raised, line.budget.hard, True
+
+    def carry(self, amount: int) -> None:
+        """Add to the limit what the period before left over; once in a period."""
+        self.limit += amount
+        self.carried, self.changed = amount, True
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -43,6 +67,13 @@ class Line(msgspec.Struct, frozen=True):
     starts_at: int
     ends_at: int
     amount: int
+    raised: int = 0
+    """What raises that are in force add to the budget's limit."""
+
+    @property
+    def limit(self) -> int:
+        """The limit in force, but for what was carried over, which is the balance's."""
+        return self.budget.limit + self.raised
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +85,12 @@ class Shortage:
     held: int
     for_good: bool
     """True when it could not fit even if every open hold settled at nothing."""
+    carried: int = 0
+
+    @property
+    def limit(self) -> int:
+        """The whole limit in force at that moment."""
+        return self.line.limit + self.carried
 
 
 def decide(
@@ -68,20 +105,20 @@ def decide(
     for line, state in lines:
         if not line.budget.hard or not line.amount:
             continue
-        if state.spent + line.amount > line.budget.limit:
-            return Shortage(line, state.spent, state.held, for_good=True)
-        full = state.spent + state.held + line.amount > line.budget.limit
+        carried = state.carried or 0
+        limit = line.limit + carried
+        if state.spent + line.amount > limit:
+            return Shortage(line, state.spent, state.held, for_good=True, carried=carried)
+        full = state.spent + state.held + line.amount > limit
         if shortage is None and (full or state.id in waited_for):
-            shortage = Shortage(line, state.spent, state.held, for_good=False)
+            shortage = Shortage(line, state.spent, state.held, for_good=False, carried=carried)
     if shortage is not None:
         if waits:
             waited_for.update(state.id for line, state in lines if line.budget.hard and line.amount)
         return shortage
     for line, state in lines:
         if line.amount:
-            state.held += line.amount
-            state.limit, state.hard = line.budget.limit, line.budget.hard
-            state.changed = True
+            state.admit(line)
     return None
 
 

@@ -36,6 +36,7 @@ from gateway.treasury.decisions import Line, Shortage, State, decide, give_back
 from gateway.treasury.holds import Hold, HoldTable, balance_list
 from gateway.treasury.periods import Calendar
 from gateway.treasury.posting import Posting, Postings
+from gateway.treasury.rollover import Rollover
 
 log = logging.getLogger(__name__)
 
@@ -82,16 +83,23 @@ class Group:
     """Runs groups for one organisation on one database.
 
     `calendar` is the organisation's (UTC when there is none): it finds the open period of a
-    budget when what is corrected is closed.
+    budget when what is corrected is closed, and the periods that roll over. `source` says where
+    the limits come from, for when they change.
     """
 
     def __init__(
-        self, org: str, engine: str, instance: str, calendar: Calendar | None = None
+        self,
+        org: str,
+        engine: str,
+        instance: str,
+        calendar: Calendar | None = None,
+        source: str = "routes.yaml",
     ) -> None:
-        self._org = org
+        self._org, self._source = org, source
         self._balances = BalanceTable(org, engine)
         calendar = calendar or Calendar(ZoneInfo("UTC"))
         self._postings = Postings(org, engine, calendar, self._balances)
+        self._rollover = Rollover(org, engine, calendar)
         self._holds = HoldTable(org, engine, instance)
         self._writer = EntryWriter(org, engine)
         table = EntryRow.__table__  # type: ignore[attr-defined]
@@ -132,6 +140,7 @@ class Group:
         numbers.update(number for posting in late.values() for number in posting.balances)
         states = self._balances.lock(cursor, numbers)
         result = Result(entries=self._end(cursor, closings, states, now, late))
+        self._carry_over(cursor, wants, states)
         holds: list[Hold] = []
         waited_for: set[int] = set()
         for admission, want in zip(admissions, wants, strict=True):
@@ -146,7 +155,23 @@ class Group:
         if holds:
             self._holds.add(cursor, holds)
         self._balances.save(cursor, states.values())
+        self._balances.note_changes(cursor, states.values(), now, self._source)
         return result
+
+    def _carry_over(
+        self,
+        cursor: Cursor,
+        wants: Sequence[Sequence[tuple[int, Line]]],
+        states: Mapping[int, State],
+    ) -> None:
+        """Work out what is carried into balances that nobody has asked for anything yet."""
+        if all(state.carried is not None for state in states.values()):
+            return
+        # What ended in this transaction may have ended in the period before.
+        self._balances.save(cursor, states.values())
+        for number, line in (each for want in wants for each in want):
+            if states[number].carried is None:
+                states[number].carry(self._rollover.into(cursor, line))
 
     def lapse(self, cursor: Cursor, now: int) -> list[Entry]:
         """Book holds whose time is over at their ceilings; returns their entries.

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import BigInteger, bindparam, func, literal_column, select
 
 from gateway.jobs.routes import Budget, Scope
 from gateway.ledger.months import CLOSED_UNTIL
@@ -84,9 +84,13 @@ class Postings:
             engine,
         )
         columns = ("id", "budget", "subject", "unit", "period", "hard", "starts_at", "ends_at")
+        # What routes.yaml stated: raises and what was carried over belong to their own period.
+        nothing = literal_column("0", BigInteger)
+        added = _BALANCES.c.raised + func.coalesce(_BALANCES.c.carried, nothing)
+        stated = _BALANCES.c.limit_value - added
         self._known = ListStatement(
             lambda items: (
-                select(*(_BALANCES.c[name] for name in columns), _BALANCES.c.limit_value)
+                select(*(_BALANCES.c[name] for name in columns), stated)
                 .where(_BALANCES.c.org == bindparam("org"), _BALANCES.c.id.in_(items))
                 .order_by(_BALANCES.c.id)
             ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -24,6 +24,7 @@ from gateway.treasury.decisions import Line, Shortage
 from gateway.treasury.groups import Admission, Closing
 from gateway.treasury.holds import Hold
 from gateway.treasury.periods import SHORT_PERIODS, Calendar
+from gateway.treasury.raises import Raises
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,23 +44,28 @@ class Treasury:
     """The money of one organisation."""
 
     def __init__(
-        self, committer: Committer, budgets: Sequence[Budget], calendar: Calendar, clock: Clock
+        self,
+        committer: Committer,
+        budgets: Sequence[Budget],
+        calendar: Calendar,
+        clock: Clock,
+        raises: Callable[[], Raises],
     ) -> None:
-        self._committer, self._clock = committer, clock
+        self._committer, self._clock, self._raises = committer, clock, raises
         self._budgets, self._calendar = tuple(budgets), calendar
 
-    async def admit(self, request: Request) -> Hold:
-        """Set the ceiling aside in every budget in scope.
+    async def admit(self, request: Request) -> Hold | Shortage:
+        """Set the ceiling aside in every budget in scope, or say which of them is short.
 
-        Raises BudgetExhausted or RateLimited when it cannot fit, BudgetBusy when it would but
-        others hold the room for too long, Unavailable when the books are out of reach.
+        It is short when the ceiling cannot fit, or would but others hold the room for too long;
+        `refusal` is the error for it. Raises Unavailable when the books are out of reach.
         """
         ceiling, now = request.ceiling, time.monotonic()
         scoped = in_scope((*self._budgets, *request.own_budgets), request.payer)
         admission = Admission(
             id=request.hold_id,
             draft=request.draft,
-            lines=lambda at: lines(scoped, ceiling, self._calendar, at),
+            lines=lambda at: lines(scoped, ceiling, self._calendar, at, self._raises()),
             ceiling_nanos=ceiling.nanos,
             ceiling_tokens=ceiling.tokens,
             request_count=ceiling.requests,
@@ -73,9 +79,11 @@ class Treasury:
         except asyncio.CancelledError:
             self._give_back(admission.future)
             raise
-        if isinstance(answer, Hold):
-            return answer
-        raise refusal(answer, self._clock.now(), request.wait_seconds)
+        return answer
+
+    def refusal(self, shortage: Shortage, waited: float) -> GatewayError:
+        """The error for a caller who gets no money now and has waited so many seconds."""
+        return refusal(shortage, self._clock.now(), waited)
 
     def _give_back(self, future: asyncio.Future[Hold | Shortage]) -> None:
         """The caller was cancelled at the very moment its hold arrived."""
@@ -100,7 +108,7 @@ def refusal(shortage: Shortage, now: int, waited: float) -> GatewayError:
     line = shortage.line
     budget = line.budget
     name = f"budget {budget.name!r}" + (f" of {line.subject!r}" if line.subject else "")
-    left = budget.limit - shortage.spent
+    left = shortage.limit - shortage.spent
     wanted = f"this request may need {quantity(line.amount, budget.unit)}"
     ask = f" Ask {budget.contact} for more." if budget.contact else ""
     details = _details(shortage, now)
@@ -114,16 +122,16 @@ def refusal(shortage: Shortage, now: int, waited: float) -> GatewayError:
             retry_after=max(1.0, min(waited, seconds_left)),
             details=details,
         )
-    if budget.period in SHORT_PERIODS and line.amount <= budget.limit:
+    if budget.period in SHORT_PERIODS and line.amount <= shortage.limit:
         return RateLimited(
-            f"{name} allows {quantity(budget.limit, budget.unit)} a {budget.period} and has"
+            f"{name} allows {quantity(shortage.limit, budget.unit)} a {budget.period} and has"
             f" {quantity(max(0, left), budget.unit)} left; {wanted}. It resets at {resets}.",
             retry_after=seconds_left,
             details=details,
         )
     return BudgetExhausted(
         f"{name} has {quantity(max(0, left), budget.unit)} left of"
-        f" {quantity(budget.limit, budget.unit)} for the {budget.period.replace('_', ' ')};"
+        f" {quantity(shortage.limit, budget.unit)} for the {budget.period.replace('_', ' ')};"
         f" {wanted}. It resets at {resets}.{ask}",
         details=details,
     )
@@ -142,7 +150,7 @@ def _details(shortage: Shortage, now: int) -> dict[str, object]:
         "budget": line.budget.name,
         "subject": line.subject,
         "unit": line.budget.unit,
-        "limit": line.budget.limit,
+        "limit": shortage.limit,
         "spent": shortage.spent,
         "held": shortage.held,
         "wanted": line.amount,

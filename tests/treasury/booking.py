@@ -6,7 +6,8 @@ amounts have to be rounded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -79,7 +80,7 @@ class Books:
         self.database, self.org, self.budgets = database, org, tuple(budgets)
         self.clock = clock or FrozenClock()
         self.calendar = Calendar(ZoneInfo(zone))
-        self.group = Group(org, database.engine_name, instance)
+        self.group = Group(org, database.engine_name, instance, self.calendar)
         self.ledger = Ledger(database, org)
         self._ids = count(1)
 
@@ -87,7 +88,7 @@ class Books:
         self, ceiling: Amounts, payer: Payer = BRAND, *, waits: bool = True, **draft: Any
     ) -> Admission:
         """A request that asks for room; `draft` are changes to what is known of its entry."""
-        request_id = f"req_{self.org}{next(self._ids):04}"
+        request_id = draft.pop("request_id", None) or f"req_{self.org}{next(self._ids):04}"
         scoped = in_scope(self.budgets, payer)
         return Admission(
             id=f"{request_id}.1",
@@ -205,7 +206,17 @@ def _in_words_of(database: Database, sql: str, names: Mapping[str, object]) -> s
 
 
 def opened(url: str) -> Database:
-    """A database with its tables made."""
+    """A database with its tables made; somebody has to close it."""
     database = Database(url)
     migrate(database)
     return database
+
+
+@contextmanager
+def opening(url: str) -> Iterator[Database]:
+    """The same, closed at the end."""
+    database = opened(url)
+    try:
+        yield database
+    finally:
+        database.close()

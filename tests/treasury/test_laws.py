@@ -40,7 +40,7 @@ from gateway.treasury.committer import IN_DOUBT
 from gateway.treasury.decisions import Shortage
 from gateway.treasury.groups import Admission, Closing
 from gateway.treasury.holds import Hold
-from tests.treasury.booking import OPEN_SECONDS, RATES, RELEASED, Books, charged, opened
+from tests.treasury.booking import OPEN_SECONDS, RATES, RELEASED, Books, charged, opening
 
 LONG = "JOBGATE_LONG" in os.environ
 ZONE = "Europe/Berlin"
@@ -428,9 +428,8 @@ class Program(RuleBasedStateMachine):
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    found = opened(database_url)
-    yield found
-    found.close()
+    with opening(database_url) as found:
+        yield found
 
 
 def test_every_law_holds_after_every_step_of_any_program(database: Database) -> None:

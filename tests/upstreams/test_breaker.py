@@ -133,7 +133,8 @@ async def test_a_job_falls_back_and_the_broken_target_is_not_asked_any_more(
         "gpt-spare": Script(text="Spare", input=10, output=1),
     }
     async with running(routes_for(provider.url), sqlite_url) as gateway:
-        breaker = gateway.gateway._doors["/v1/chat/completions"]._pipeline._parts.breakers["openai/gpt-test"]
+        door = gateway.gateway._doors["/v1/chat/completions"]
+        breaker = door._pipeline._parts.breakers["openai/gpt-test"]
         time = [1000.0]
         breaker._now = lambda: time[0]
         client = gateway.client()

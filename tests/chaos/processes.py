@@ -1,0 +1,151 @@
+"""Gateways as processes of their own, to be killed, and a load that remembers what it was told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from tests.gateways import SECRETS
+
+REPOSITORY = Path(__file__).parents[2]
+READY_SECONDS = 40.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class GatewayProcess:
+    """`jobgate serve` on a port of its own."""
+
+    folder: Path
+    database_url: str
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with (self.folder / "gateway.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command("serve", "--port", str(self.port)),
+                stdout=log,
+                stderr=log,
+                env=self._environment(),
+            )
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.url}/readyz", timeout=1).close()
+                return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.02)
+        raise AssertionError((self.folder / "gateway.log").read_text())
+
+    def end(self, how: signal.Signals) -> int:
+        """Send a signal and wait for the end; returns the exit status."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self.process.wait(timeout=60)
+
+    def key(self) -> str:
+        """A new key, made by the command line on the same database."""
+        made = subprocess.run(
+            self._command("keys", "create", "--team", "brand", "--app", "site", "--json"),
+            capture_output=True,
+            env=self._environment(),
+            check=True,
+        )
+        return str(json.loads(made.stdout)["key"])
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "gateway", *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            **SECRETS,
+            "PYTHONPATH": str(REPOSITORY),
+            "JOBGATE_ROUTES": str(self.folder / "routes.yaml"),
+            "JOBGATE_DATABASE_URL": self.database_url,
+            "JOBGATE_LOG_LEVEL": "warning",
+        }
+
+
+@contextmanager
+def gateway_process(folder: Path, routes: str, database_url: str) -> Iterator[GatewayProcess]:
+    """A running gateway that is gone when the block ends."""
+    (folder / "routes.yaml").write_text(routes)
+    gateway = GatewayProcess(folder, database_url)
+    gateway.start()
+    try:
+        yield gateway
+    finally:
+        if gateway.process is not None and gateway.process.poll() is None:
+            gateway.end(signal.SIGKILL)
+
+
+@dataclass
+class Load:
+    """Callers that ask again and again, and what they were told."""
+
+    url: str
+    key: str
+    answered: list[str] = field(default_factory=list)
+    """Ids of requests whose last byte has come."""
+    statuses: list[int] = field(default_factory=list)
+    stopping: bool = False
+
+    async def run(self, callers: int, *, stream: bool = False) -> None:
+        """So many callers at once, until `stopping` or the gateway is gone."""
+        timeout = aiohttp.ClientTimeout(total=30)
+        connector = aiohttp.TCPConnector(limit=callers)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            asyncio.TaskGroup() as group,
+        ):
+            for number in range(callers):
+                group.create_task(self._ask(session, stream and number % 2 == 0))
+
+    async def _ask(self, session: aiohttp.ClientSession, stream: bool) -> None:
+        body = {
+            "model": "extraction",
+            "messages": [{"role": "user", "content": "Say something."}],
+            "max_tokens": 50,
+            "stream": stream,
+        }
+        headers = {"Authorization": f"Bearer {self.key}"}
+        while not self.stopping:
+            try:
+                async with session.post(
+                    f"{self.url}/v1/chat/completions", json=body, headers=headers
+                ) as answer:
+                    told = await answer.read()
+            except aiohttp.ClientError:
+                return  # the gateway is gone, or this connection with it
+            self.statuses.append(answer.status)
+            whole = not stream or told.endswith(b"data: [DONE]\n\n")
+            if answer.status == 200 and whole:
+                self.answered.append(answer.headers["x-jobgate-request-id"])

@@ -1,0 +1,390 @@
+"""Books that are away for a while: nothing new is spent, nothing that happened is lost.
+
+The database goes away in every way that it can: its server stops, somebody else keeps it locked,
+the disk is full, the connection breaks when a commit is done but nobody has been told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.errors import Unavailable
+from gateway.ledger.audit import audit
+from gateway.ledger.entries import Entry
+from gateway.metering.usage import Usage
+from gateway.metrics import Metrics
+from gateway.store.database import Database
+from gateway.treasury import committer as committing
+from gateway.treasury.budgets import Amounts
+from gateway.treasury.committer import Committer
+from gateway.treasury.drivers import LoopDriver, ThreadDriver
+from gateway.treasury.groups import Admission, Closing
+from gateway.treasury.holds import Hold
+from tests.endings.callers import Caller, Heard, calling
+from tests.gateways import RunningGateway, routes_for, running
+from tests.postgres import PostgresServer
+from tests.scripted import Script, ScriptedProvider
+from tests.treasury.booking import Books, a_budget, charged, opening, rows
+from tests.treasury.cutting import Wire
+
+pytestmark = pytest.mark.anyio
+
+ANSWER = Script(text="Two words", input=100, output=2)
+TOO_LARGE = 2**63
+"""An amount that no column can keep."""
+
+
+# ---- a gateway whose database goes away
+
+
+@contextmanager
+def locked(database: Database) -> Iterator[None]:
+    """Somebody else is in the middle of writing to the SQLite file."""
+    other = sqlite3.connect(database.file or "", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+@contextmanager
+def full(_database: Database) -> Iterator[None]:
+    """No file of this process can be written."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def until(url: str, status: int, patience: float = 10.0) -> dict[str, Any]:
+    """Ask /readyz until it answers with this status."""
+    async with aiohttp.ClientSession() as session:
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            async with session.get(f"{url}/readyz") as answer:
+                if answer.status == status:
+                    return dict(await answer.json())
+    raise TimeoutError(f"/readyz did not come to {status}")
+
+
+async def alive(gateway: RunningGateway) -> None:
+    """The event loop answers others meanwhile."""
+    async with (
+        aiohttp.ClientSession() as session,
+        asyncio.timeout(2),
+        session.get(f"{gateway.url}/healthz") as answer,
+    ):
+        assert answer.status == 200
+
+
+async def is_refused_at_once(caller: Caller, gateway: RunningGateway) -> None:
+    began = time.monotonic()
+    heard = await caller.ask("extraction")
+    assert time.monotonic() - began < 1
+    assert (heard.status, heard.error["code"]) == (503, "unavailable")
+    assert heard.headers["x-should-retry"] == "true"
+    assert int(heard.headers["retry-after"]) >= 1
+    assert gateway.entries(heard.request_id) == []
+
+
+async def in_flight(caller: Caller, provider: ScriptedProvider) -> list[asyncio.Task[Heard]]:
+    """Two plain answers and two streams that the provider has been asked for."""
+    provider.hold()
+    asking = [
+        asyncio.ensure_future(caller.ask("extraction", stream=stream))
+        for stream in (False, True, False, True)
+    ]
+    await provider.until(lambda p: p.open == len(asking))
+    return asking
+
+
+async def goes_away(
+    gateway: RunningGateway,
+    provider: ScriptedProvider,
+    away: Callable[[], Awaitable[Any]],
+    back: Callable[[], Awaitable[Any]],
+) -> None:
+    """Requests are in flight, the books go away, their answers come, the books come back."""
+    provider.script = ANSWER
+    async with calling(gateway) as caller:
+        asking = await in_flight(caller, provider)
+        await away()
+        provider.release()
+        assert "books" in str(await until(gateway.url, 503))
+        await alive(gateway)
+        for _ in range(3):
+            assert (await caller.ask("extraction")).status == 503
+        assert len(provider.requests) == len(asking), "nobody is asked without a hold"
+        assert not any(task.done() for task in asking), "no answer ends before its entry"
+        await back()
+        answered = await asyncio.gather(*asking)
+        await until(gateway.url, 200)
+        after = await caller.ask("extraction")
+    assert [heard.status for heard in (*answered, after)] == [200] * 5
+    for heard in (*answered, after):
+        (entry,) = gateway.entries(heard.request_id)
+        assert (entry["kind"], entry["quality"], entry["input"]) == ("charge", "reported", 100)
+    assert gateway.metric("jobgate_committer_failures_total") > 0
+    assert gateway.metric("jobgate_holds_open") == 0
+
+
+async def test_a_postgresql_server_that_stops_and_starts_loses_nothing(
+    provider: ScriptedProvider, postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    stopped = False
+
+    async def away() -> None:
+        nonlocal stopped
+        await asyncio.to_thread(postgres_server.stop)
+        stopped = True
+
+    async def back() -> None:
+        nonlocal stopped
+        await asyncio.to_thread(postgres_server.start)
+        stopped = False
+
+    try:
+        async with running(routes_for(provider.url), postgres_url) as gateway:
+            await goes_away(gateway, provider, away, back)
+    finally:
+        if stopped:
+            postgres_server.start()
+
+
+@pytest.mark.parametrize("trouble", [locked, full])
+async def test_a_sqlite_file_that_cannot_be_written_for_a_while_loses_nothing(
+    trouble: Callable[[Database], Any],
+    provider: ScriptedProvider,
+    sqlite_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(committing, "_BUSY_AT_MOST_SECONDS", 0.2)
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        keeping = trouble(gateway.gateway.database)
+
+        async def away() -> None:
+            keeping.__enter__()
+
+        async def back() -> None:
+            keeping.__exit__(None, None, None)
+
+        await goes_away(gateway, provider, away, back)
+
+
+async def test_while_the_books_are_down_a_request_is_refused_at_once(
+    provider: ScriptedProvider, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing, "_BUSY_AT_MOST_SECONDS", 0.2)
+    async with running(routes_for(provider.url), sqlite_url) as gateway, calling(gateway) as caller:
+        with locked(gateway.gateway.database):
+            first = await caller.ask("extraction")
+            assert first.status == 503
+            for _ in range(5):
+                await is_refused_at_once(caller, gateway)
+            await alive(gateway)
+        await until(gateway.url, 200)
+    assert provider.requests == []
+
+
+async def test_another_writer_for_a_moment_is_waited_for_and_nobody_is_refused(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.script = ANSWER
+    async with running(routes_for(provider.url), sqlite_url) as gateway, calling(gateway) as caller:
+        with locked(gateway.gateway.database):
+            asking = [asyncio.ensure_future(caller.ask("extraction")) for _ in range(5)]
+            for _ in range(5):
+                await alive(gateway)
+            assert provider.requests == []
+        answered = await asyncio.gather(*asking)
+    assert [heard.status for heard in answered] == [200] * 5
+
+
+# ---- a connection that breaks when the commit is done and nobody has been told
+
+
+async def test_a_hold_that_nobody_was_told_of_is_given_back(
+    provider: ScriptedProvider, postgres_url: str
+) -> None:
+    provider.script = ANSWER
+    with Wire(postgres_url) as wire:
+        async with running(routes_for(provider.url), wire.url) as gateway:
+            async with calling(gateway) as caller:
+                assert (await caller.ask("extraction")).status == 200
+                wire.cut_at_commit()
+                refused = await caller.ask("extraction")
+                assert wire.cut.is_set()
+                await until(gateway.url, 200)
+                assert (await caller.ask("extraction")).status == 200
+            entries = gateway.entries(refused.request_id)
+    assert refused.status == 503
+    assert [(e["kind"], e["outcome"], e["amount_nanos"]) for e in entries] == [
+        ("release", "books_down", 0)
+    ]
+
+
+async def test_an_ending_that_nobody_was_told_of_is_booked_once(
+    provider: ScriptedProvider, postgres_url: str
+) -> None:
+    provider.script = ANSWER
+    with Wire(postgres_url) as wire:
+        async with running(routes_for(provider.url), wire.url) as gateway:
+            async with calling(gateway) as caller:
+                provider.hold()
+                asking = asyncio.ensure_future(caller.ask("extraction"))
+                await provider.until(lambda p: p.open == 1)
+                wire.cut_at_commit()
+                provider.release()
+                heard = await asking
+                assert wire.cut.is_set()
+                await until(gateway.url, 200)
+            entries = gateway.entries(heard.request_id)
+    assert heard.status == 200
+    assert [(e["kind"], e["quality"]) for e in entries] == [("charge", "reported")]
+
+
+# ---- the committer alone
+
+
+@asynccontextmanager
+async def a_committer(books: Books, metrics: Metrics | None = None) -> AsyncIterator[Committer]:
+    database = books.database
+    driver = LoopDriver() if database.is_sqlite else ThreadDriver()
+    found = Committer(database, books.group, books.clock, metrics or Metrics(), driver)
+    found.start()
+    yield found
+    await found.stop()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    with opening(database_url) as found:
+        yield found
+
+
+def asks(books: Books, nanos: int, tokens: int = 1, waits: float = 0.0) -> Admission:
+    request = books.request(Amounts(nanos, tokens, 1))
+    request.future = asyncio.get_running_loop().create_future()
+    request.wait_until = time.monotonic() + waits
+    return request
+
+
+async def answer_to(admission: Admission) -> Any:
+    """What it came to; an error is an answer too."""
+    (found,) = await asyncio.gather(admission.future, return_exceptions=True)
+    return found
+
+
+async def test_one_poisoned_admission_does_not_take_its_group_down(database: Database) -> None:
+    books = Books(database, [a_budget(limit=1_000)])
+    async with a_committer(books) as committer:
+        group = [asks(books, 10) for _ in range(5)]
+        group.insert(2, asks(books, 10, tokens=TOO_LARGE))
+        for admission in group:
+            committer.admit(admission)
+        answers = [await answer_to(admission) for admission in group]
+        assert committer.healthy
+    assert [type(answer) for answer in answers] == [Hold, Hold, Unavailable, Hold, Hold, Hold]
+    assert audit(database, "main")[0] == []
+    assert [held for _, held, _ in books.balances().values()] == [50]
+
+
+async def test_one_poisoned_ending_does_not_take_its_group_down(database: Database) -> None:
+    books = Books(database, [a_budget(limit=1_000)])
+    holds = [books.hold(10, 10) for _ in range(4)]
+    endings = [charged(Usage(input=2)) for _ in holds]
+    endings[1] = charged(Usage(input=2), tokens=TOO_LARGE)
+    async with a_committer(books) as committer:
+        closings = [Closing(h, e, answer()) for h, e in zip(holds, endings, strict=True)]
+        for closing in closings:
+            committer.close(closing)
+        futures = [closing.future for closing in closings if closing.future is not None]
+        answers = await asyncio.gather(*futures, return_exceptions=True)
+        assert committer.healthy
+    assert [type(each) for each in answers] == [Entry, Unavailable, Entry, Entry]
+    assert audit(database, "main") == ([], 3)
+    assert rows(database, "SELECT id FROM holds") == [(holds[1].id,)], "it lapses in its time"
+
+
+async def test_one_that_waits_and_is_poisoned_takes_nobody_with_it(database: Database) -> None:
+    """It becomes poison only when there is room for it, among others who did nothing wrong."""
+    books = Books(database, [a_budget(limit=100)])
+    hold = books.hold(100)
+    async with a_committer(books) as committer:
+        waiting = [asks(books, 30, waits=30.0) for _ in range(3)]
+        waiting.insert(1, asks(books, 10, tokens=TOO_LARGE, waits=30.0))
+        for admission in waiting:
+            committer.admit(admission)
+        ending = Closing(hold, charged(Usage(input=2)), answer())
+        committer.close(ending)
+        answers = [await answer_to(admission) for admission in waiting]
+        assert ending.future is not None
+        assert isinstance(await ending.future, Entry)
+    assert [type(each) for each in answers] == [Hold, Unavailable, Hold, Hold]
+    assert audit(database, "main") == ([], 1)
+
+
+async def test_who_stopped_waiting_before_the_commit_holds_nothing(database: Database) -> None:
+    books = Books(database, [a_budget(limit=100)])
+    hold = books.hold(100)
+    async with a_committer(books) as committer:
+        left, stays = asks(books, 50, waits=30.0), asks(books, 100, waits=30.0)
+        committer.admit(left)
+        committer.admit(stays)
+        left.future.cancel()
+        committer.close(Closing(hold, charged()))
+        assert isinstance(await answer_to(stays), Hold)
+    assert audit(database, "main") == ([], 1)
+    assert rows(database, "SELECT id FROM holds") == [(stays.id,)]
+
+
+async def test_what_arrived_before_the_end_is_committed(database: Database) -> None:
+    books = Books(database, [a_budget(limit=1_000)])
+    holds = [books.hold(1) for _ in range(600)]
+    async with a_committer(books) as committer:
+        for hold in holds:
+            committer.close(Closing(hold, charged()))
+    assert audit(database, "main") == ([], 600)
+    assert rows(database, "SELECT COUNT(*) FROM holds") == [(0,)]
+
+
+async def test_ending_while_the_books_are_away_does_not_hang(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be written is there as a hold, and lapses."""
+    monkeypatch.setattr(committing, "_BUSY_AT_MOST_SECONDS", 0.1)
+    with opening(sqlite_url) as database:
+        books = Books(database, [a_budget(limit=1_000)])
+        hold = books.hold(10)
+        with locked(database):
+            async with asyncio.timeout(5), a_committer(books) as committer:
+                committer.close(Closing(hold, charged()))
+                admission = asks(books, 10)
+                committer.admit(admission)
+                assert isinstance(await answer_to(admission), Unavailable)
+        books.clock.move(3600)
+        assert [entry.id for entry in books.lapse()] == [hold.id]
+        assert audit(database, "main") == ([], 1)
+
+
+def answer() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()
+
+
+def test_the_file_of_the_books_is_where_the_address_says(sqlite_url: str) -> None:
+    with opening(sqlite_url) as database:
+        assert database.file == Path(sqlite_url.removeprefix("sqlite:///"))

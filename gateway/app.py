@@ -113,13 +113,7 @@ class Gateway:
         )
         entrance = Entrance(self._keys, self.metrics, settings.body_bytes_at_most)
         pipeline = Pipeline(routes, parts)
-        self._repeats = Repeats(
-            Claims(self.database, settings.org),
-            self.clock,
-            instance,
-            alone=self.database.is_sqlite,
-            life_seconds=life_seconds(routes),
-        )
+        self._repeats = self._make_repeats(instance)
         self._doors = {
             path: RequestDoor(entrance, pipeline, self._repeats, self.metrics, manners)
             for path, manners in MANNERS.items()
@@ -131,6 +125,15 @@ class Gateway:
     def _breakers(self) -> dict[str, Breaker]:
         targets = {target.name for job in self.routes.jobs.values() for target in job.targets}
         return {name: Breaker(self.metrics.breaker.labels(name).set) for name in targets}
+
+    def _make_repeats(self, instance: str) -> Repeats:
+        return Repeats(
+            Claims(self.database, self.settings.org),
+            self.clock,
+            instance,
+            alone=self.database.is_sqlite,
+            life_seconds=life_seconds(self.routes),
+        )
 
     def _make_app(self, entrance: Entrance) -> FastAPI:
         catalogue = CatalogueDoor(entrance, self.routes, self._loaded_at // MICROS)

@@ -75,7 +75,7 @@ def amount(limit: str) -> tuple[int, Unit]:
 def _rollover_max(path: Path, section: BudgetSection, problems: Problems) -> int | None:
     """The most that is carried over, in the unit of the limit; None when all is."""
     if section.rollover and section.period in NO_ROLLOVER:
-        problems.add((*path, "rollover"), f"a limit by the {section.period} is not carried over")
+        problems.add((*path, "rollover"), f"the period {section.period} carries nothing over")
     written = section.rollover_max
     if written is None:
         return None

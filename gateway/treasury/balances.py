@@ -23,6 +23,8 @@ from gateway.treasury.decisions import Line, State
 _TABLE = Balance.__table__  # type: ignore[attr-defined]
 _COUNTERS = Counter.__table__  # type: ignore[attr-defined]
 _CHANGES = LimitChange.__table__  # type: ignore[attr-defined]
+_STATE = ("id", "unit", "spent", "held", "overrun", "limit_value", "hard", "carried", "raised")
+"""The columns of a State, in its order."""
 _REMEMBERED = 20_000
 """Numbers of balances kept in memory; beyond it the memory starts anew."""
 
@@ -69,17 +71,7 @@ class BalanceTable:
         )
         self._lock = ListStatement(
             lambda items: (
-                select(
-                    _TABLE.c.id,
-                    _TABLE.c.unit,
-                    _TABLE.c.spent,
-                    _TABLE.c.held,
-                    _TABLE.c.overrun,
-                    _TABLE.c.limit_value,
-                    _TABLE.c.hard,
-                    _TABLE.c.carried,
-                    _TABLE.c.raised,
-                )
+                select(*(_TABLE.c[name] for name in _STATE))
                 .where(_TABLE.c.org == bindparam("org"), _TABLE.c.id.in_(items))
                 .order_by(_TABLE.c.id)
                 .with_for_update()

@@ -47,6 +47,10 @@ class Spending(Books):
         self.clock.micros = moment(text)
         return self
 
+    def calendar_date(self, day: str) -> datetime:
+        """Midnight of a day where the organisation is."""
+        return datetime.fromisoformat(day).replace(tzinfo=self.calendar.zone)
+
     def stated(self, nanos: int, payer: Payer = BRAND) -> Entry:
         """A charge that the provider stated."""
         hold = self.hold(nanos, 100, payer)

@@ -33,7 +33,7 @@ def test_a_month_is_as_long_as_it_was_on_the_wall(zone: str, month: str, days: t
     assert timedelta(microseconds=end - start) == days
 
 
-@given(st.integers(0, 2**51), st.sampled_from(ZONES))
+@given(st.integers(10**14, 2**51), st.sampled_from(ZONES))
 def test_every_moment_is_in_exactly_the_month_that_it_says(at: int, name: str) -> None:
     zone = ZoneInfo(name)
     month = month_of(at, zone)

@@ -64,7 +64,7 @@ async def test_an_answer_is_shortened_to_what_is_left_and_says_so(
     assert found, changed
     asked, limit = map(int, found.groups())
     assert (status, asked) == (200, 4000)
-    assert seen.request.json["max_tokens"] == limit, "the provider is told"
+    assert seen.body["max_tokens"] == limit, "the provider is told"
     # $0.004 buys 400 tokens of output, less what the input may cost; one token more is too much
     assert 300 < limit < 400
     assert 4_000_000 - 10_000 < entry["ceiling_nanos"] <= 4_000_000
@@ -179,3 +179,23 @@ async def test_a_job_that_says_nothing_refuses(provider: ScriptedProvider, sqlit
     async with running(routes, sqlite_url) as gateway:
         assert await ask(gateway, "with-fallback") == (402, "budget_exhausted")
     assert provider.arrived == 0
+
+
+async def test_who_has_waited_in_vain_takes_what_others_do_not_hold(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    routes = routes_for(provider.url, jobs=JOBS, budgets=budget("0.045 USD"))
+    async with running(routes, sqlite_url) as gateway:
+        provider.script = Script(chunks=("one ", "two"), stall_before_chunk=1)
+        first = await gateway.client().chat.completions.create(
+            model="extraction", messages=QUESTION, max_tokens=4000, stream=True
+        )
+        provider.script = Script(text="Two words", input=10, output=2)
+        status, changed = await ask(gateway, "shortening")
+        provider.resume()
+        async for _ in first:
+            pass
+    found = CHANGE.search(changed)
+    assert status == 200
+    assert found
+    assert 300 < int(found[2]) < 600, "the first may need four of the four and a half cents"

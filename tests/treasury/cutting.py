@@ -1,7 +1,8 @@
 """A wire between the gateway and PostgreSQL that breaks when it is told to.
 
-It passes bytes on, both ways. After `cut_at_commit()` the next COMMIT still reaches the server and
-is done there, but the connection ends before its answer comes back: nobody on this side can know.
+It passes bytes on, both ways. After `cut_at_commit(table)` the next COMMIT of a transaction that
+put rows into the table still reaches the server and is done there, but the connection ends before
+its answer comes back: nobody on this side can know.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ class Wire:
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
         self.url = parts._replace(netloc=f"postgres@127.0.0.1:{port}").geturl()
-        self._cutting = False
+        self._cutting: bytes | None = None
         self.cut = threading.Event()
         """Set when a connection was cut."""
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
-    def cut_at_commit(self) -> None:
-        """Break the connection on which the next COMMIT comes, when the server has done it."""
+    def cut_at_commit(self, table: str) -> None:
+        """Break the connection on which such a COMMIT comes, when the server has done it."""
         self.cut.clear()
-        self._cutting = True
+        self._cutting = f"INSERT INTO {table} ".encode()
 
     def __enter__(self) -> Self:
         self._threads[0].start()
@@ -67,10 +68,13 @@ class Wire:
     def _requests(
         self, client: socket.socket, server: socket.socket, doomed: threading.Event
     ) -> None:
+        writes = False
         for data in _chunks(client):
-            if self._cutting and b"COMMIT" in data:
-                self._cutting = False
-                doomed.set()
+            if self._cutting is not None:
+                writes = writes or self._cutting in data
+                if writes and b"COMMIT" in data:
+                    self._cutting = None
+                    doomed.set()
             with suppress(OSError):
                 server.sendall(data)
         _close(server)

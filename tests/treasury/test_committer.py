@@ -225,7 +225,7 @@ async def test_a_hold_that_nobody_was_told_of_is_given_back(
         async with running(routes_for(provider.url), wire.url) as gateway:
             async with calling(gateway) as caller:
                 assert (await caller.ask("extraction")).status == 200
-                wire.cut_at_commit()
+                wire.cut_at_commit("holds")
                 refused = await caller.ask("extraction")
                 assert wire.cut.is_set()
                 await until(gateway.url, 200)
@@ -247,7 +247,7 @@ async def test_an_ending_that_nobody_was_told_of_is_booked_once(
                 provider.hold()
                 asking = asyncio.ensure_future(caller.ask("extraction"))
                 await provider.until(lambda p: p.open == 1)
-                wire.cut_at_commit()
+                wire.cut_at_commit("entries")
                 provider.release()
                 heard = await asking
                 assert wire.cut.is_set()

@@ -61,6 +61,7 @@ _ANTHROPIC_KINDS = {
     402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
+    409: "invalid_request_error",
     413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",

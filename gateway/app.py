@@ -232,8 +232,9 @@ class Gateway:
             log.warning("%d holds of an earlier process lapsed at their ceilings", len(lapsed))
 
     def _refresh(self) -> None:
-        self._keys.refresh()
-        self._raises.refresh()
+        with self.database.reading() as cursor:
+            self._keys.refresh_in(cursor)
+            self._raises.refresh_in(cursor)
 
     async def _keep_fresh(self, stopping: asyncio.Event) -> None:
         """Notice within a second what others change: keys, and raises of budgets."""

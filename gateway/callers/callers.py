@@ -96,13 +96,17 @@ class KeyRing:
         Raises DatabaseDown; the keys in memory then stay as they are.
         """
         with self._database.reading() as cursor:
-            rows = cursor.rows(self._read_revision, {"org": self._org, "name": REVISION})
-            revision = int(rows[0][0]) if rows else 0
-            if revision == self._revision:
-                return False
-            self._by_hash = self._load(cursor)
-            self._revision = revision
-            return True
+            return self.refresh_in(cursor)
+
+    def refresh_in(self, cursor: Cursor) -> bool:
+        """The same, inside a transaction."""
+        rows = cursor.rows(self._read_revision, {"org": self._org, "name": REVISION})
+        revision = int(rows[0][0]) if rows else 0
+        if revision == self._revision:
+            return False
+        self._by_hash = self._load(cursor)
+        self._revision = revision
+        return True
 
     def authenticate(self, authorization: str | None) -> Caller:
         """The caller whose key stands in an Authorization header ("Bearer jg_…").

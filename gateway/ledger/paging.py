@@ -71,7 +71,7 @@ class _Pages:
             .order_by(_TABLE.c.admitted_at, _TABLE.c.id)
             .limit(bindparam("page"))
             .offset(literal_column("0"))  # SQLite would be told so by an unnamed parameter
-        .offset(literal_column("0", BigInteger))  # SQLite has one always, then as a parameter
+            .offset(literal_column("0", BigInteger))  # SQLite has one always, then as a parameter
         )
         self._text = prepare(statement, engine)
         self._values: dict[str, Any] = {"org": org, "end": period.end, "page": page}

@@ -112,13 +112,17 @@ class RaiseBook:
         Raises DatabaseDown; what is in memory then stays as it is.
         """
         with self._database.reading() as cursor:
-            rows = cursor.rows(self._read_revision, {"org": self._org, "name": REVISION})
-            revision = int(rows[0][0]) if rows else 0
-            if revision == self._revision:
-                return False
-            self.known = Raises(self._rows(cursor))
-            self._revision = revision
-            return True
+            return self.refresh_in(cursor)
+
+    def refresh_in(self, cursor: Cursor) -> bool:
+        """The same, inside a transaction."""
+        rows = cursor.rows(self._read_revision, {"org": self._org, "name": REVISION})
+        revision = int(rows[0][0]) if rows else 0
+        if revision == self._revision:
+            return False
+        self.known = Raises(self._rows(cursor))
+        self._revision = revision
+        return True
 
     def all(self) -> list[Raise]:
         """Every raise and every withdrawal, oldest first. Blocks."""

@@ -68,7 +68,8 @@ class Spending(Books):
 
     def adjust(self, entry: str, nanos: int, reason: str = "a mistake", **more: Any) -> Entry:
         """A correction by hand."""
-        wanted = Correction(corrects=entry, amount_nanos=nanos, reason=reason, author="ann", **more)
+        said = {"reason": reason, "author": "ann"} | more
+        wanted = Correction(corrects=entry, amount_nanos=nanos, **said)
         with self.database.writing() as cursor:
             return self.adjustments.post(cursor, [wanted], self.clock.now())[0]
 
@@ -76,6 +77,11 @@ class Spending(Books):
         """Close a month at the clock's time."""
         with self.database.writing() as cursor:
             return self.closing.close(cursor, parse_month(month), "ann", self.clock.now())
+
+    def spent(self, budget: str) -> list[int]:
+        """What the balances of a budget of the organisation say, by their periods."""
+        found = {name[3]: sums[0] for name, sums in self.balances().items() if name[0] == budget}
+        return [found[start] for start in sorted(found)]
 
     def sum(self, start: int = 0, end: int = 2**61, **equal: str) -> int:
         """Nano-dollars of the entries of a period: what everything is compared with."""

@@ -18,10 +18,10 @@ from gateway.treasury.closing import MonthClosing, StillOpen
 from tests.treasury.booking import OPEN_SECONDS, Books, a_budget, charged
 
 BUDGETS = (
-    a_budget("month", 10**12),
-    a_budget("teams", 10**12, scope=Scope("team")),
-    a_budget("year", 10**12, period="year"),
-    a_budget("rate", 10**12, period="minute"),
+    a_budget("month", 10**17),
+    a_budget("teams", 10**17, scope=Scope("team")),
+    a_budget("year", 10**17, period="year"),
+    a_budget("rate", 10**17, period="minute"),
 )
 BRAND = Payer("brand", "site", "key_1", "extraction", {})
 DATA = Payer("data", "bot", "key_2", "narrative", {})

@@ -206,7 +206,9 @@ async def test_what_the_metrics_count_is_what_every_other_way_tells(
     async with running(routes, database_url) as gateway:
         for number, job in enumerate(("extraction", "narrative", "volume", "extraction")):
             provider.script = Script(text="Two words", input=100 + number, output=2)
-            await gateway.client(gateway.key(team=f"team{number % 2}")).chat.completions.create(
+            await gateway.client(
+                gateway.key(team=f"team{number % 2}", app=f"app{number}")
+            ).chat.completions.create(
                 model=job, messages=[{"role": "user", "content": "Say something."}]
             )
         counted = sum(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tests.postgres import postgres_server, postgres_url
 from tests.scripted import ScriptedProvider
 
 __all__ = ["postgres_server", "postgres_url"]
+
+os.environ["COLUMNS"] = "200"  # what the command line prints is as wide wherever tests run
 
 
 @pytest.fixture

@@ -322,12 +322,14 @@ async def test_one_poisoned_ending_does_not_take_its_group_down(database: Databa
 async def test_one_that_waits_and_is_poisoned_takes_nobody_with_it(database: Database) -> None:
     """It becomes poison only when there is room for it, among others who did nothing wrong."""
     books = Books(database, [a_budget(limit=100)])
-    hold = books.hold(100)
-    async with a_committer(books) as committer:
+    hold, metrics = books.hold(100), Metrics()
+    async with a_committer(books, metrics) as committer:
         waiting = [asks(books, 30, waits=30.0) for _ in range(3)]
         waiting.insert(1, asks(books, 10, tokens=TOO_LARGE, waits=30.0))
         for admission in waiting:
             committer.admit(admission)
+        while metrics.registry.get_sample_value("jobgate_holds_waiting") != len(waiting):
+            await asyncio.sleep(0)
         ending = Closing(hold, charged(Usage(input=2)), answer())
         committer.close(ending)
         answers = [await answer_to(admission) for admission in waiting]

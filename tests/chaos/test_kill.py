@@ -34,12 +34,21 @@ def number(database: Database, question: str) -> int:
         return int(cursor.rows(question, {})[0][0] or 0)
 
 
-async def kill_under_load(gateway: GatewayProcess, key: str, seconds: float) -> list[str]:
-    """Load it, kill it in the middle, and return the ids of what was answered."""
+async def kill_under_load(
+    gateway: GatewayProcess, provider: ScriptedProvider, key: str, seconds: float, *, held: bool
+) -> list[str]:
+    """Load it, kill it in the middle, and return the ids of what was answered.
+
+    `held`: the provider keeps its answers for the last moment, so some are surely in flight.
+    """
     load = Load(gateway.url, key)
     running = asyncio.create_task(load.run(CALLERS, stream=True))
     await asyncio.wait([running], timeout=seconds)
+    if held:
+        provider.hold()
+        await provider.until(lambda p: p.open > 0)
     await asyncio.to_thread(gateway.end, signal.SIGKILL)
+    provider.release()
     load.stopping = True
     await running
     assert set(load.statuses) <= {200}
@@ -55,7 +64,8 @@ async def test_after_twenty_kills_every_answered_request_is_booked_and_the_rest_
     with gateway_process(tmp_path, routes_for(provider.url), sqlite_url) as gateway:
         key = await asyncio.to_thread(gateway.key)
         for kill in range(20):
-            answered += await kill_under_load(gateway, key, chance.uniform(0.05, 0.4))
+            seconds, held = chance.uniform(0.05, 0.4), kill % 5 == 4
+            answered += await kill_under_load(gateway, provider, key, seconds, held=held)
             await asyncio.to_thread(gateway.start)
             database = Database(sqlite_url)
             qualities = booked(database)
@@ -81,7 +91,7 @@ async def test_on_postgresql_what_was_in_flight_stays_held_until_its_time_is_ove
         key = await asyncio.to_thread(gateway.key)
         answered: list[str] = []
         for seconds in (0.3, 0.5):
-            answered += await kill_under_load(gateway, key, seconds)
+            answered += await kill_under_load(gateway, provider, key, seconds, held=True)
             await asyncio.to_thread(gateway.start)
         database = Database(postgres_url)
         qualities = booked(database)

@@ -11,6 +11,7 @@ DatabaseConflict (it cannot be written at all), and nothing else.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ _LOG_PAGES = 16_000
 BUSY_SECONDS = 5
 """How long a statement waits for another writer before the database counts as down."""
 
+_TURN_SECONDS = 0.01
+"""Between two tries to turn a new file's log on."""
 
 _NEVER = (sqlite3.IntegrityError, sqlite3.DataError, psycopg.IntegrityError, psycopg.DataError)
 """What no second try changes: a constraint, a number too large, a character that cannot be kept."""
@@ -125,8 +128,8 @@ class Database:
 
     def _prepare_sqlite(self, connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
+        _turn_on_the_log(connection)
         for pragma in (
-            "journal_mode=WAL",
             f"synchronous={'FULL' if self._full_sync else 'NORMAL'}",
             "foreign_keys=ON",
             "temp_store=MEMORY",
@@ -135,6 +138,23 @@ class Database:
             f"wal_autocheckpoint={_LOG_PAGES}",
         ):
             connection.execute(f"PRAGMA {pragma}")
+
+
+def _turn_on_the_log(connection: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on; waits for another process that does the same to a new file.
+
+    SQLite does not wait by itself here: of two that turn a new file over, one is told "locked" at
+    once. Raises sqlite3.OperationalError when it stays so for BUSY_SECONDS.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(_TURN_SECONDS)
 
 
 class Cursor:

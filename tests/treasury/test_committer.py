@@ -284,7 +284,8 @@ def asks(books: Books, nanos: int, tokens: int = 1, waits: float = 0.0) -> Admis
 
 async def answer_to(admission: Admission) -> Any:
     """What it came to; an error is an answer too."""
-    (found,) = await asyncio.gather(admission.future, return_exceptions=True)
+    async with asyncio.timeout(20):
+        (found,) = await asyncio.gather(admission.future, return_exceptions=True)
     return found
 
 
@@ -312,7 +313,8 @@ async def test_one_poisoned_ending_does_not_take_its_group_down(database: Databa
         for closing in closings:
             committer.close(closing)
         futures = [closing.future for closing in closings if closing.future is not None]
-        answers = await asyncio.gather(*futures, return_exceptions=True)
+        async with asyncio.timeout(20):
+            answers = await asyncio.gather(*futures, return_exceptions=True)
         assert committer.healthy
     assert [type(each) for each in answers] == [Entry, Unavailable, Entry, Entry]
     assert audit(database, "main") == ([], 3)

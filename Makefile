@@ -7,7 +7,7 @@ RUN := .venv/bin/
 WORKERS ?= auto
 export UV_LINK_MODE ?= copy
 
-.PHONY: run test check unit bench clean
+.PHONY: run test check unit bench chaos million forecast-report clean
 
 run: .venv/.demo  ## the gateway on 127.0.0.1:4000 with a real local model behind it
 	@$(RUN)jobgate demo
@@ -25,6 +25,15 @@ unit: .venv/.all
 
 bench: .venv/.all  ## against a bare pass-through, in one run
 	$(RUN)python -m tests.bench
+
+million: .venv/.all  ## a million random entries, added up by the ledger, the roll-ups and decimals
+	$(RUN)python -m tests.bench.million
+
+forecast-report: .venv/.all  ## how good forecasts are, over the synthetic years of five seeds
+	$(RUN)python -m tests.bench.forecast_report
+
+chaos: .venv/.all  ## kills, outages and faults for two minutes, then the ledger beside the bill
+	$(RUN)python -m tests.chaos $(CHAOS)
 
 clean:
 	rm -rf .venv $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* var

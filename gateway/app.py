@@ -6,31 +6,41 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import FastAPI
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Lifespan
 
-from gateway.callers.callers import ADMIN, REFRESH_SECONDS, KeyRing
+from gateway.callers.callers import REFRESH_SECONDS, KeyRing
+from gateway.callers.changes import ITSELF, By, ChangeLog
+from gateway.callers.directory import Directory
 from gateway.callers.registry import NewKey, Registry
-from gateway.clock import MICROS, Clock, SystemClock
-from gateway.doors.admin import admin_router
+from gateway.callers.roles import ADMIN, Role
+from gateway.clock import Clock, SystemClock
 from gateway.doors.answers import answer_in_one_shape
 from gateway.doors.catalogue import CatalogueDoor
+from gateway.doors.configuration import configuration_router
 from gateway.doors.documentation import document
 from gateway.doors.entrance import Entrance
 from gateway.doors.front import Front
+from gateway.doors.office import OfficeParts, TwoSides, office_routers, parse_address
 from gateway.doors.operations import BudgetGauges, OperationsDoors
+from gateway.doors.policy import Guard
 from gateway.doors.requests import MANNERS, RequestDoor
 from gateway.jobs.routes import Provider, Routes
+from gateway.jobs.versions import Version, Versions, Why
 from gateway.ledger.queries import Ledger
 from gateway.metering.counting import TokenCounter
 from gateway.metrics import Metrics
+from gateway.pipeline.beside import OtherPrices
 from gateway.pipeline.costing import Costing
 from gateway.pipeline.endings import Endings
+from gateway.pipeline.live import Configuration, Live
 from gateway.pipeline.pipeline import Parts, Pipeline
+from gateway.pipeline.reloading import LOOK_SECONDS, Load, Making, Reloader, Source, of_rules
 from gateway.pipeline.repeats import Repeats, life_seconds
 from gateway.prices.book import PriceBook
 from gateway.settings import Settings
@@ -44,6 +54,7 @@ from gateway.treasury.drivers import LoopDriver, ThreadDriver
 from gateway.treasury.groups import Group
 from gateway.treasury.periods import Calendar
 from gateway.treasury.raises import RaiseBook
+from gateway.treasury.standing import Standing, Standings
 from gateway.treasury.treasury import Treasury
 from gateway.upstreams.breaker import Breaker
 from gateway.upstreams.credentials import Credentials
@@ -76,93 +87,165 @@ class Gateway:
         announce: Callable[[FirstKey], None],
         clock: Clock | None = None,
     ) -> None:
-        self.settings, self.routes, self.metrics = settings, routes, Metrics()
+        self.settings, self.metrics = settings, Metrics()
         self.clock = clock or SystemClock()
+        self._environment = environment
         self.database = Database(settings.database_url, full_sync=settings.full_sync)
         self._announce = announce
         self._ownership: Ownership | None = None
         self._opened = False
         self._problems: list[str] = ["starting"]
-        self._loaded_at = self.clock.now()
         self._keys = KeyRing(self.database, settings.org, self.clock)
         self._raises = RaiseBook(self.database, settings.org, self.clock)
         self._registry = Registry(self.database, settings.org, self.clock)
         self._ledger = Ledger(self.database, settings.org)
-        calendar = Calendar(routes.time_zone, routes.week_starts, routes.fiscal_year_starts)
-        instance = secrets.token_hex(8)
-        source = f"routes.yaml version {routes.version[:12]}"
-        self._group = Group(settings.org, self.database.engine_name, instance, calendar, source)
+        self._calendar = Calendar(routes.time_zone, routes.week_starts, routes.fiscal_year_starts)
+        self._instance = secrets.token_hex(8)
+        engine = self.database.engine_name
+        self._group = Group(settings.org, engine, self._instance, self._calendar, _named(routes))
+        self._versions = Versions(settings.org, engine)
+        self._changes = ChangeLog(settings.org, engine)
         driver = LoopDriver() if self._commits_on_the_loop else ThreadDriver()
         self._committer = Committer(self.database, self._group, self.clock, self.metrics, driver)
         self._checkpoints = Checkpoints(self.database)
-        treasury = Treasury(
-            self._committer, routes.budgets, calendar, self.clock, lambda: self._raises.known
-        )
-        self._upstreams = {name: make_upstream(p) for name, p in routes.providers.items()}
-        counter = TokenCounter()
-        self._endings = Endings(treasury, counter, Costing(book), self.metrics)
-        parts = Parts(
-            treasury=treasury,
-            upstreams=self._upstreams,
-            credentials=Credentials(routes.providers, environment).of,
-            breakers=self._breakers(),
-            counter=counter,
-            endings=self._endings,
-            metrics=self.metrics,
-            clock=self.clock,
-        )
+        self._counter = TokenCounter()
+        self._live = Live(self._build(routes, book, None))
+        making = Making(self._build, self._keep, self._adopt)
+        self.reloader = Reloader(self._live, making, self.clock, self.metrics)
         entrance = Entrance(self._keys, self.metrics, settings.body_bytes_at_most)
-        pipeline = Pipeline(routes, parts)
-        self._repeats = self._make_repeats(instance)
+        self._repeats = self._make_repeats()
         self._doors = {
-            path: RequestDoor(entrance, pipeline, self._repeats, self.metrics, manners)
+            path: RequestDoor(entrance, self._live, self._repeats, self.metrics, manners)
             for path, manners in MANNERS.items()
         }
-        self.app = self._make_app(entrance)
-        self.asgi = Front(self.app, {("POST", path): door for path, door in self._doors.items()})
+        self.app, self.office_app = self._make_apps(entrance)
+        straight = {("POST", path): door for path, door in self._doors.items()}
+        self.asgi: ASGIApp = Front(self.app, straight)
         """What the server runs."""
+        if settings.office_address:
+            _host, port = parse_address(settings.office_address, settings.port)
+            self.asgi = TwoSides(self.asgi, self.office_app, port)
 
-    def _breakers(self) -> dict[str, Breaker]:
-        targets = {target.name for job in self.routes.jobs.values() for target in job.targets}
-        return {name: Breaker(self.metrics.breaker.labels(name).set) for name in targets}
+    @property
+    def routes(self) -> Routes:
+        """The rules that are live."""
+        return self._live.routes
 
-    def _make_repeats(self, instance: str) -> Repeats:
+    def follow(self, load: Load, look_seconds: float = LOOK_SECONDS) -> None:
+        """Take over every change of the file in the settings; to be said before it serves.
+
+        `load` reads rules and prices from files, and raises ConfigurationError.
+        """
+        self.reloader.follow(Source(self.settings.routes, load, look_seconds))
+
+    def _build(self, routes: Routes, book: PriceBook, old: Configuration | None) -> Configuration:
+        """All that is made from one version of the rules; what is as it was before is kept."""
+        treasury = Treasury(
+            self._committer, routes.budgets, self._calendar, self.clock, lambda: self._raises.known
+        )
+        others = OtherPrices(book, lambda: routes)
+        self._counter.load(t.model for job in routes.jobs.values() for t in job.targets)
+        parts = Parts(
+            treasury=treasury,
+            upstreams={
+                name: was.upstreams[name] if (was := _as_before(p, old)) else make_upstream(p)
+                for name, p in routes.providers.items()
+            },
+            credentials=Credentials(routes.providers, self._environment).of,
+            breakers=self._breakers(routes, old),
+            counter=self._counter,
+            endings=Endings(treasury, self._counter, Costing(book, others), self.metrics),
+            metrics=self.metrics,
+            clock=self.clock,
+            others=others,
+        )
+        return Configuration(routes, book.version, parts, Pipeline(routes, parts), self.clock.now())
+
+    def _breakers(self, routes: Routes, old: Configuration | None) -> dict[str, Breaker]:
+        """A breaker for each target; one that is reached as before keeps what it has seen."""
+        found: dict[str, Breaker] = {}
+        for target in (target for job in routes.jobs.values() for target in job.targets):
+            if target.name in found:
+                continue
+            was = _as_before(target.provider, old)
+            known = was.breakers.get(target.name) if was else None
+            found[target.name] = known or Breaker(self.metrics.breaker.labels(target.name).set)
+        return found
+
+    def _adopt(self, old: Configuration, new: Configuration) -> None:
+        """A version was put in force: what is not part of it learns of it."""
+        self._group.source = _named(new.routes)
+        self._repeats.allow_for(life_seconds(new.routes))
+        for gone in old.parts.breakers.keys() - new.parts.breakers.keys():
+            self.metrics.breaker.remove(gone)
+
+    def _keep(self, routes: Routes, prices: str, why: Why, by: By) -> Version:
+        """Write down what goes live, and who did it; raises DatabaseDown, and then it does not."""
+        why = Why(why.cause, why.author, why.reason, self._instance)
+        now = self.clock.now()
+        with self.database.writing() as cursor:
+            version, is_new = self._versions.keep(cursor, routes, prices, why, now)
+            if is_new:
+                self._changes.append(cursor, [of_rules(version)], by, now)
+        return version
+
+    def _make_repeats(self) -> Repeats:
         return Repeats(
             Claims(self.database, self.settings.org),
             self.clock,
-            instance,
+            self._instance,
             alone=self.database.is_sqlite,
             life_seconds=life_seconds(self.routes),
+            writable=lambda: self._committer.healthy,
         )
 
-    def _make_app(self, entrance: Entrance) -> FastAPI:
-        catalogue = CatalogueDoor(entrance, self.routes, self._loaded_at // MICROS)
+    def _make_apps(self, entrance: Entrance) -> tuple[FastAPI, FastAPI]:
+        """What is served in public and in the office: the same app, unless it has an address."""
+        catalogue = CatalogueDoor(entrance, self._live)
         operations = OperationsDoors(
-            self.metrics, self.clock, self._loaded_at, lambda: self.problems
+            self.metrics,
+            self.clock,
+            self._live,
+            lambda: self.problems,
+            lambda: self.reloader.remarks,
         )
-        closed_sets = frozenset(
-            b.name for b in self.routes.budgets if b.scope.kind not in ("tag", "key")
-        )
-        self.metrics.registry.register(BudgetGauges(self._ledger, self.clock, closed_sets))
-        self.metrics.configuration_loaded.set(self._loaded_at / MICROS)
-        app = FastAPI(
-            title="Jobgate",
-            summary="Don't pick a model. Pick a job.",
-            lifespan=self._lifespan,
-            docs_url=None,
-            redoc_url=None,
-            redirect_slashes=False,
-            routes=[
+        gauges = BudgetGauges(self._standings, lambda: _in_closed_sets(self.routes))
+        self.metrics.registry.register(gauges)
+        app = _new_app(
+            [
                 *(Route(path, door, methods=["POST"]) for path, door in self._doors.items()),
                 Route("/v1/models", catalogue, methods=["GET"]),
                 Route("/v1/models/{name:path}", catalogue, methods=["GET"]),
-                *operations.routes(),
+                *operations.health_routes(),
             ],
+            self._lifespan,
         )
-        app.include_router(admin_router(entrance, self._ledger))
-        answer_in_one_shape(app)
-        document(app)
-        return app
+        office = app
+        if self.settings.office_address:
+            office = _new_app(operations.health_routes())
+        office.router.routes.append(operations.metrics_route())
+        parts = OfficeParts(
+            database=self.database,
+            org=self.settings.org,
+            clock=self.clock,
+            ledger=self._ledger,
+            registry=self._registry,
+            directory=Directory(self.database, self.settings.org, self.clock),
+            raises=self._raises,
+            live=lambda: self.routes,
+        )
+        guard = Guard(entrance)
+        rules = configuration_router(guard, self.reloader, self.database, self.settings.org)
+        for router in (*office_routers(guard, parts), rules):
+            office.include_router(router)
+        document(office)
+        return app, office
+
+    def _standings(self) -> list[Standing]:
+        """How every budget stands now, as the next admission would find it. Blocks."""
+        budgets, org = self.routes.budgets, self.settings.org
+        found = Standings(self.database, org, budgets, self._calendar)
+        return found.at(self.clock.now(), self._raises.known)
 
     @property
     def _commits_on_the_loop(self) -> bool:
@@ -185,24 +268,29 @@ class Gateway:
             self._checkpoints.start()
         stopping = asyncio.Event()
         refreshing = asyncio.create_task(self._keep_fresh(stopping))
-        self._problems = []
-        try:
-            yield
-        finally:
-            self._problems = ["stopping"]
-            for door in self._doors.values():
-                door.closing = True
-            stopping.set()
-            await refreshing
-            await self._endings.drain()
-            await self._repeats.drain()
-            await self._committer.stop()
-            await asyncio.to_thread(self._checkpoints.stop)
-            for upstream in self._upstreams.values():
-                await upstream.aclose()
-            if self._ownership is not None:
-                self._ownership.release()
-            self.database.close()
+        watching = asyncio.create_task(self.reloader.watch(stopping))
+        with self.reloader.signalled():
+            self._problems = []
+            try:
+                yield
+            finally:
+                await self._stop(stopping, refreshing, watching)
+
+    async def _stop(self, stopping: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
+        """Let nothing new in, finish what is under way, and let go of everything."""
+        self._problems = ["stopping"]
+        for door in self._doors.values():
+            door.closing = True
+        stopping.set()
+        await asyncio.gather(*tasks)
+        await self._live.drain()
+        await self._repeats.drain()
+        await self._committer.stop()
+        await asyncio.to_thread(self._checkpoints.stop)
+        await self._live.aclose()
+        if self._ownership is not None:
+            self._ownership.release()
+        self.database.close()
 
     def open_books(self) -> None:
         """Own the database, bring its tables up to date, book what a dead process left open.
@@ -217,10 +305,11 @@ class Gateway:
         if self._ownership is not None:
             self._lapse_orphans()
         self._keys.refresh()
-        if not self._keys.has_role(ADMIN):
+        if not self._keys.has_role(Role(ADMIN)):
             new = NewKey(team="platform", app="admin", role=ADMIN)
-            self._announce(FirstKey(*self._registry.create(new)))
+            self._announce(FirstKey(*self._registry.create(new, ITSELF)))
             self._keys.refresh()
+        self.reloader.open()
         self._opened = True
 
     def _lapse_orphans(self) -> None:
@@ -249,6 +338,37 @@ class Gateway:
                 reached = False
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), REFRESH_SECONDS)
+
+
+def _new_app(routes: Sequence[BaseRoute], lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    app = FastAPI(
+        title="Jobgate",
+        summary="Don't pick a model. Pick a job.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        routes=list(routes),
+    )
+    answer_in_one_shape(app)
+    return app
+
+
+def _as_before(provider: Provider, old: Configuration | None) -> Parts | None:
+    """The parts of the version before, if it reaches this provider in the same way."""
+    same = old is not None and old.routes.providers.get(provider.name) == provider
+    return old.parts if same and old is not None else None
+
+
+def _named(routes: Routes) -> str:
+    """What the books call this version, where a limit changes with it."""
+    return f"routes.yaml version {routes.version[:12]}"
+
+
+def _in_closed_sets(routes: Routes) -> frozenset[str]:
+    """Budgets whose subjects are few and known."""
+    return frozenset(b.name for b in routes.budgets if b.scope.kind not in ("tag", "key"))
 
 
 def make_upstream(provider: Provider) -> Upstream:

@@ -9,6 +9,7 @@
         Forbidden           403  the key is good, but not for this
         UnknownJob          404  routes.yaml has no such job or alias
         NotFound            404  there is no such thing here
+        Conflict            409  what is there already does not go with it
         Duplicate           409  a request with this idempotency key is under way
         TooLarge            413  the body or the prompt is larger than allowed
         RateLimited         429  a limit per minute or hour is used up and resets by itself
@@ -115,6 +116,14 @@ class UnknownJob(NotFound):
     """routes.yaml has no job or alias of that name."""
 
     code = "unknown_job"
+
+
+class Conflict(Refused):
+    """What is there already does not go with it: a name that is taken, a team that has apps."""
+
+    status = 409
+    kind = "conflict_error"
+    code = "conflict"
 
 
 class Duplicate(Refused):

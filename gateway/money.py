@@ -70,3 +70,10 @@ def for_people(nanos: int) -> str:
     """The amount as people write it: "$1,234.56", or with more places when it is small."""
     places = 2 if abs(nanos) >= NANOS_PER_DOLLAR or nanos == 0 else 6
     return f"${to_dollars(nanos).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):,f}"
+
+
+def quantity(amount: int, unit: str) -> str:
+    """An amount as people read it: "$1.50", "3,000 tokens", "1 request"."""
+    if unit == "usd":
+        return for_people(amount)
+    return f"{amount:,} {unit.removesuffix('s') if amount == 1 else unit}"

@@ -16,6 +16,8 @@ class Settings:
     database_url: str = DEFAULT_DATABASE
     host: str = "127.0.0.1"
     port: int = 4000
+    office_address: str = ""
+    """Host and port for the admin API, the pages, /docs and /metrics; empty for the public ones."""
     org: str = "main"
     """The key under which this organisation's rows stand in the database."""
     full_sync: bool = False

@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.postgres import postgres_server, postgres_url
 from tests.scripted import ScriptedProvider
 
 __all__ = ["postgres_server", "postgres_url"]
 
+settings.register_profile("any machine", deadline=None)  # how long an example takes is no law
+settings.load_profile("any machine")
 os.environ["COLUMNS"] = "200"  # what the command line prints is as wide wherever tests run
 
 

@@ -18,6 +18,7 @@ import openai
 import uvicorn
 
 from gateway.app import FirstKey, Gateway
+from gateway.callers.changes import By
 from gateway.callers.registry import NewKey, Registry
 from gateway.clock import Clock
 from gateway.jobs.loading import parse
@@ -27,6 +28,8 @@ from gateway.prices.book import PriceBook
 from gateway.settings import Settings
 
 BOOK = PriceBook.bundled()
+TESTER = By("tester", "", "tests")
+"""Who does in the tests what somebody has to do."""
 SECRETS = {
     "OPENAI_API_KEY": "sk-canary-openai",
     "ANTHROPIC_API_KEY": "sk-canary-anthropic",
@@ -53,7 +56,7 @@ class RunningGateway:
 
     def key(self, team: str = "brand", app: str = "site", **more: Any) -> str:
         """The secret of a new app key; it works at once."""
-        _key_id, secret = self._registry.create(NewKey(team=team, app=app, **more))
+        _key_id, secret = self._registry.create(NewKey(team=team, app=app, **more), TESTER)
         self.gateway._keys.refresh()
         return secret
 
@@ -128,6 +131,7 @@ async def serving(
             port=0,
             lifespan="on",
             ws="none",
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=5,
@@ -143,7 +147,7 @@ async def serving(
     running_gateway = RunningGateway(gateway, port, admin)
     try:
         yield running_gateway
-        await gateway._endings.drain()
+        await gateway._live.drain()
         findings, open_holds = running_gateway.audit(), running_gateway.open_holds()
     finally:
         for client in running_gateway.clients:

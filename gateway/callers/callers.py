@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import bindparam, select
 
+from gateway.callers.addresses import Network, is_within, parse_networks
+from gateway.callers.roles import Permission, Principal, Role, authorise
 from gateway.clock import Clock
 from gateway.errors import Forbidden, NotAuthenticated
 from gateway.jobs.routes import Budget, Job, Scope
@@ -21,14 +23,10 @@ from gateway.store.database import Cursor, Database
 from gateway.store.statements import prepare
 from gateway.store.tables import Counter, Key
 
-log = logging.getLogger(__name__)
-
 REVISION = "keys"
 """Name of the counter that every change to the keys moves."""
 REFRESH_SECONDS = 0.2
 """Keys are looked at so often that a revoked one is refused within a second."""
-ADMIN, FINANCE, APP = "admin", "finance", "app"
-ROLES = (APP, FINANCE, ADMIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Caller:
 
     key_id: str
     key_hash: str
-    role: str
+    principal: Principal
     team: str
     app: str
     jobs: frozenset[str] | None
@@ -48,16 +46,19 @@ class Caller:
     budgets: tuple[Budget, ...]
     """The key's own budget, if it has one."""
 
+    networks: tuple[Network, ...]
+    """Where it may be used from; empty for anywhere."""
+
     def uses(self, job: Job) -> bool:
         """Whether this key may use a job."""
-        return self.role == APP and (self.jobs is None or job.name in self.jobs)
+        named = self.jobs is None or job.name in self.jobs
+        return named and self.principal.may(Permission.USE_JOBS)
 
     def may_use(self, job: Job) -> None:
         """Raises Forbidden, naming the jobs this key may use, when the job is not one of them."""
         if self.uses(job):
             return
-        if self.role != APP:
-            raise Forbidden(f"this key has the role {self.role}; jobs are for app keys")
+        authorise(self.principal, Permission.USE_JOBS)
         allowed = ", ".join(sorted(self.jobs or ())) or "none"
         raise Forbidden(
             f"this key may not use the job {job.name!r}; it may use: {allowed}",
@@ -65,10 +66,10 @@ class Caller:
             details={"jobs": sorted(self.jobs or ())},
         )
 
-    def must_be(self, *roles: str) -> None:
-        """Raises Forbidden unless the key has one of the roles."""
-        if self.role not in roles:
-            raise Forbidden(f"this needs a key with the role {' or '.join(roles)}")
+    def may_come_from(self, address: str) -> None:
+        """Raises Forbidden when the key is limited to addresses, and this is none of them."""
+        if self.networks and not is_within(address, self.networks):
+            raise Forbidden("this key may not be used from this address")
 
 
 class KeyRing:
@@ -134,15 +135,20 @@ class KeyRing:
             raise NotAuthenticated("the key has expired")
         return caller
 
-    def has_role(self, role: str) -> bool:
+    def has_role(self, role: Role) -> bool:
         """Whether any key that is not revoked has this role."""
-        return any(c.role == role and c.revoked_at is None for c in self._by_hash.values())
+        known = self._by_hash.values()
+        return any(c.principal.role == role and c.revoked_at is None for c in known)
 
     def _load(self, cursor: Cursor) -> dict[str, Caller]:
         found = {}
         for row in cursor.rows(self._read_keys, {"org": self._org}):
-            caller = _caller(dict(zip(_COLUMNS, row, strict=True)))
+            columns = dict(zip(_COLUMNS, row, strict=True))
+            caller = _caller(columns)
             found[caller.key_hash] = caller
+            if columns["old_hash"] is not None:
+                old = _before_rotation(caller, columns["old_hash"], columns["old_until"])
+                found[old.key_hash] = old
         return found
 
 
@@ -167,29 +173,40 @@ _COLUMNS = (
     "budget_period",
     "expires_at",
     "revoked_at",
+    "addresses",
+    "old_hash",
+    "old_until",
 )
 
 
-def _caller(row: dict[str, object]) -> Caller:
+def _caller(row: dict[str, Any]) -> Caller:
     budgets: tuple[Budget, ...] = ()
     if row["budget_nanos"] is not None:
-        budgets = (_own_budget(str(row["id"]), row["budget_nanos"], row["budget_period"]),)
+        budgets = (own_budget(str(row["id"]), row["budget_nanos"], row["budget_period"]),)
     jobs = str(row["jobs"])
     return Caller(
         key_id=str(row["id"]),
         key_hash=str(row["hash"]),
-        role=str(row["role"]),
+        principal=Principal(str(row["id"]), Role.known(str(row["role"]))),
         team=str(row["team"]),
         app=str(row["app"]),
         jobs=None if jobs == "*" else frozenset(jobs.split()),
-        default_job=row["default_job"],  # type: ignore[arg-type]
-        expires_at=row["expires_at"],  # type: ignore[arg-type]
-        revoked_at=row["revoked_at"],  # type: ignore[arg-type]
+        default_job=row["default_job"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
         budgets=budgets,
+        networks=parse_networks(str(row["addresses"]).split()),
     )
 
 
-def _own_budget(key_id: str, nanos: object, period: object) -> Budget:
+def _before_rotation(caller: Caller, old_hash: str, until: int) -> Caller:
+    """The same key by its secret before, which ends at the latest when the key does."""
+    ends = until if caller.expires_at is None else min(until, caller.expires_at)
+    return replace(caller, key_hash=old_hash, expires_at=ends)
+
+
+def own_budget(key_id: str, nanos: object, period: object) -> Budget:
+    """The budget that a key has of its own: so many nano-dollars a period."""
     return Budget(
         name=f"key {key_id}",
         scope=Scope("key", key_id),

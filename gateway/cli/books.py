@@ -13,9 +13,10 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from gateway.cli.opening import open_books
 from gateway.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_ORG,
@@ -26,14 +27,13 @@ from gateway.cli.options import (
     RoutesFile,
     err,
     interactive,
-    open_books,
     out,
     read_routes,
     told_plainly,
 )
 from gateway.clock import to_micros
 from gateway.errors import ConfigurationError
-from gateway.ledger.audit import CHECKS, Finding
+from gateway.ledger.audit import Finding
 from gateway.ledger.audit import audit as run_audit
 from gateway.ledger.queries import DIMENSIONS, Ledger, Range
 from gateway.ledger.rendering import inert
@@ -93,18 +93,19 @@ def audit(
         told_plainly(),
         open_books(database_url) as database,
         Progress(
-            SpinnerColumn(),
-            TextColumn("{task.completed}/{task.total} {task.description}"),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} entries"),
+            BarColumn(),
+            TimeRemainingColumn(),
             console=err,
             transient=True,
             disable=not interactive(),
         ) as progress,
     ):
-        task = progress.add_task("starting", total=len(CHECKS))
+        task = progress.add_task("")
         findings, entries = run_audit(
             database,
             org,
-            progress=lambda name: progress.update(task, description=name, advance=1),
+            progress=lambda read, all_: progress.update(task, completed=read, total=all_),
         )
     _print_findings(findings, entries, as_json)
     if findings:

@@ -11,6 +11,9 @@ import msgspec
 import typer
 from rich.table import Table
 
+from gateway.callers.registry import Registry
+from gateway.cli.authorship import typed_by
+from gateway.cli.opening import open_books
 from gateway.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_ORG,
@@ -19,27 +22,26 @@ from gateway.cli.options import (
     DatabaseUrl,
     Organisation,
     RoutesFile,
-    open_books,
     out,
     read_routes,
     told_plainly,
 )
-from gateway.cli.rerating import author_of
 from gateway.clock import SystemClock, to_datetime, to_micros
 from gateway.errors import ConfigurationError
-from gateway.jobs.problems import nearest
 from gateway.jobs.routes import Budget, Routes
-from gateway.money import parse_dollars
+from gateway.money import quantity
+from gateway.store.database import Database
 from gateway.treasury.periods import Calendar
-from gateway.treasury.raises import Raise, RaiseBook, Raises
+from gateway.treasury.raises import Raise, RaiseBook, Raises, budget_to_raise, parse_amount
 from gateway.treasury.standing import Standing, Standings
-from gateway.treasury.treasury import quantity
 
 commands = typer.Typer(help="Budgets: how they stand, and raises.", no_args_is_help=True)
 
 Reason = Annotated[str, typer.Option(help="Why; it stays in the books.")]
 Author = Annotated[str, typer.Option(help="Who; the login name when empty.")]
-Name = Annotated[str, typer.Argument(help="The budget's name in routes.yaml.")]
+Name = Annotated[
+    str, typer.Argument(help="The budget's name in routes.yaml; a key's id for the key's own.")
+]
 
 
 @commands.command("list")
@@ -95,14 +97,13 @@ def raise_budget(
     """Raise a budget's limit for a while; running gateways know it within a second."""
     with told_plainly():
         rules = read_routes(routes)[0]
-        budget = _budget(rules, name)
-        _check_subject(budget, subject)
-        amount = parse_amount(by, budget)
         end = parse_until(until, rules.time_zone)
         with open_books(database_url) as database:
+            budget = budget_to_raise(_known(rules, database, org), _full(name), subject)
+            amount = parse_amount(by, budget)
             book = RaiseBook(database, org, SystemClock())
-            who = author_of(author)
-            granted = book.grant(budget.name, subject, amount, until=end, reason=reason, author=who)
+            who = typed_by(author)
+            granted = book.grant(budget.name, subject, amount, until=end, reason=reason, by=who)
     whom = f" of {subject}" if subject else ""
     out.print(
         f"{granted.id}: {budget.name}{whom} has {quantity(amount, budget.unit)} more until"
@@ -124,7 +125,7 @@ def withdraw(
     """End a raise now."""
     with told_plainly(), open_books(database_url) as database:
         book = RaiseBook(database, org, SystemClock())
-        book.withdraw(raise_id, reason=reason, author=author_of(author))
+        book.withdraw(raise_id, reason=reason, by=typed_by(author))
     out.print(f"{raise_id} is over", highlight=False, markup=False)
 
 
@@ -141,10 +142,10 @@ def list_raises(
         rules = read_routes(routes)[0]
         with open_books(database_url) as database:
             found = RaiseBook(database, org, SystemClock()).all()
+            units = {budget.name: budget.unit for budget in _known(rules, database, org)}
     if as_json:
         typer.echo(json.dumps([_told_raise(row) for row in found]))
         return
-    units = {budget.name: budget.unit for budget in rules.budgets}
     table = Table("id", "budget", "for", "by", "from", "until", "who", "why")
     for row in found:
         unit = units.get(row.budget)
@@ -159,15 +160,6 @@ def list_raises(
             row.reason,
         )
     out.print(table)
-
-
-def parse_amount(text: str, budget: Budget) -> int:
-    """Nano-dollars, tokens or requests, as the budget counts. Raises ConfigurationError."""
-    try:
-        return parse_dollars(text) if budget.unit == "usd" else int(text)
-    except ValueError:
-        unit = "US dollars, such as 100" if budget.unit == "usd" else budget.unit
-        raise ConfigurationError([f"--by {text!r}: write a number of {unit}"]) from None
 
 
 def parse_until(text: str, zone: ZoneInfo) -> int:
@@ -185,20 +177,14 @@ def parse_until(text: str, zone: ZoneInfo) -> int:
     return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=zone))
 
 
-def _budget(rules: Routes, name: str) -> Budget:
-    for budget in rules.budgets:
-        if budget.name == name:
-            return budget
-    known = [budget.name for budget in rules.budgets]
-    raise ConfigurationError([f"there is no budget {name!r}{nearest(name, known)}"])
+def _known(rules: Routes, database: Database, org: str) -> list[Budget]:
+    """The budgets of routes.yaml, and those that keys have of their own."""
+    return [*rules.budgets, *Registry(database, org, SystemClock()).own_budgets()]
 
 
-def _check_subject(budget: Budget, subject: str) -> None:
-    """A raise for somebody whom the budget does not count would never matter."""
-    scope = budget.scope
-    nobody = scope.kind == "organisation" or (scope.value is not None and scope.value != subject)
-    if subject and nobody:
-        raise ConfigurationError([f"--subject {subject!r}: budget {budget.name!r} is for {scope}"])
+def _full(name: str) -> str:
+    """The name of a budget, where the id of its key will do."""
+    return f"key {name}" if name.startswith("key_") else name
 
 
 def _shown(moment: int, zone: ZoneInfo) -> str:

@@ -2,42 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib.metadata import version
+from types import MappingProxyType
+from typing import Annotated
+
 import typer
 
-from gateway.cli import (
-    books,
-    budgets,
-    demo,
-    exports,
-    keys,
-    prices,
-    reconcile,
-    routing,
-    serving,
-    statements,
+from gateway.cli.shelf import group_of
+
+PLACES: Mapping[str, str] = MappingProxyType(
+    {
+        "serve": "gateway.cli.serving:serve",
+        "demo": "gateway.cli.demo:demo",
+        "check": "gateway.cli.routing:check",
+        "explain": "gateway.cli.routing:explain",
+        "routes": "gateway.cli.versions:commands",
+        "keys": "gateway.cli.keys:commands",
+        "budgets": "gateway.cli.budgets:commands",
+        "report": "gateway.cli.books:report",
+        "audit": "gateway.cli.books:audit",
+        "forecast": "gateway.cli.forecasts:forecast",
+        "changes": "gateway.cli.changes:changes",
+        "statement": "gateway.cli.statements:statement",
+        "close": "gateway.cli.statements:close",
+        "adjust": "gateway.cli.statements:adjust",
+        "export": "gateway.cli.exports:commands",
+        "prices": "gateway.cli.prices:commands",
+        "reconcile": "gateway.cli.reconcile:reconcile",
+    }
 )
+"""Where each command is; it is imported when it is asked for (see `shelf`)."""
 
 app = typer.Typer(
     name="jobgate",
     help="An OpenAI-compatible gateway that keeps exact books. Don't pick a model: pick a job.",
+    cls=group_of(PLACES),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command()(serving.serve)
-app.command()(demo.demo)
-app.command()(routing.check)
-app.command()(routing.explain)
-app.add_typer(keys.commands, name="keys")
-app.add_typer(budgets.commands, name="budgets")
-app.command()(books.report)
-app.command()(books.audit)
-app.command()(statements.statement)
-app.command()(statements.close)
-app.command()(statements.adjust)
-app.add_typer(exports.commands, name="export")
-app.add_typer(prices.commands, name="prices")
-app.command()(reconcile.reconcile)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"jobgate {version('jobgate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def jobgate(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True),
+    ] = False,
+) -> None:
+    """An OpenAI-compatible gateway that keeps exact books. Don't pick a model: pick a job."""
 
 
 def main() -> None:

@@ -2,6 +2,9 @@
 
 Jobs whose provider has an API key in the environment use their real targets. The others are
 answered by a small local model that stands in for them, and every such answer says so.
+
+With `--history` the books are those of a company that does not exist: months of its requests are
+written, into a database of their own, and then served like any others.
 """
 
 from __future__ import annotations
@@ -18,31 +21,44 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
 from gateway.app import Gateway
 from gateway.callers.registry import NewKey, Registry
+from gateway.cli.authorship import typed_by
+from gateway.cli.history import (
+    SYNTHETIC_DATABASE,
+    Plan,
+    company_rules,
+    parse_months,
+    write_with_progress,
+)
+from gateway.cli.opening import open_books
 from gateway.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_ORG,
     DEFAULT_ROUTES,
-    DatabaseUrl,
     Host,
     Port,
     RoutesFile,
     read_routes,
+    rules_of,
     told_plainly,
 )
 from gateway.cli.serving import announce, run, set_up_logging
 from gateway.clock import SystemClock
 from gateway.errors import ConfigurationError
 from gateway.jobs.capabilities import rules_for
+from gateway.jobs.files import Files
 from gateway.jobs.routes import Job, Provider, Routes, Target, Timeouts
+from gateway.prices.book import PriceBook
 from gateway.prices.rates import Price
 from gateway.prices.stated import StatedPrice, to_price
 from gateway.settings import Settings
+from gateway.store.ownership import Ownership
 from gateway.upstreams.credentials import Credentials
 
 MODEL = "smollm2-135m-instruct"
@@ -53,25 +69,74 @@ _PRICE = StatedPrice.model_validate({"per_hour": "0.05", "tokens_per_second": 80
 _READY_SECONDS = 60.0
 
 
+HistoryLength = Annotated[
+    str,
+    typer.Option(
+        metavar="MONTHS",
+        help="Write the past of a synthetic company first, such as 24mo, into books of its own.",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Another seed makes another synthetic company.")]
+Scale = Annotated[
+    float, typer.Option(help="How many times as many requests, and limits, the company has.")
+]
+DemoDatabase = Annotated[
+    str,
+    typer.Option(
+        "--database-url",
+        envvar="JOBGATE_DATABASE_URL",
+        help="sqlite:///FILE, or postgresql://USER@HOST/NAME.",
+        show_default=f"{DEFAULT_DATABASE}, with --history {SYNTHETIC_DATABASE}",
+    ),
+]
+
+
 def demo(
     *,
     routes: RoutesFile = DEFAULT_ROUTES,
     host: Host = "127.0.0.1",
     port: Port = 4000,
-    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    database_url: DemoDatabase = "",
+    history: HistoryLength = "",
+    seed: Seed = 1,
+    scale: Scale = 1.0,
+    serve: Annotated[bool, typer.Option(help="Serve; else write the history and end.")] = True,
 ) -> None:
     """Serve on this machine, with a small local model for what has no API key."""
     set_up_logging("warning")
-    settings = Settings(routes=Path(routes), database_url=database_url, host=host, port=port)
-    with told_plainly(), local_model() as address:
+    place = database_url or (SYNTHETIC_DATABASE if history else DEFAULT_DATABASE)
+    settings = Settings(routes=Path(routes), database_url=place, host=host, port=port)
+    with told_plainly():
         rules, book = read_routes(settings.routes)
+        if history:
+            plan = Plan(parse_months(history), SystemClock().now(), seed, scale)
+            rules = company_rules(rules, scale)
+            _write(settings, rules, plan)
+        if serve:
+            _serve(settings, rules, book)
+
+
+def _write(settings: Settings, rules: Routes, plan: Plan) -> None:
+    """Write the history, while nobody serves the same file."""
+    with open_books(settings.database_url) as database:
+        ownership = Ownership(database.file) if database.file is not None else None
+        try:
+            typer.echo(str(write_with_progress(database, settings.org, rules, plan)))
+        finally:
+            if ownership is not None:
+                ownership.release()
+
+
+def _serve(settings: Settings, rules: Routes, book: PriceBook) -> None:
+    with local_model() as address:
         rules, stood_in = with_stand_ins(rules, address)
         gateway = Gateway(settings, rules, book, environment=os.environ, announce=announce)
+        gateway.follow(lambda files: _stood_in(files, address))
         gateway.open_books()
         registry = Registry(gateway.database, DEFAULT_ORG, SystemClock())
         new = NewKey(team="demo", app="demo", jobs=tuple(rules.jobs))
-        _key_id, secret = registry.create(new)
-        typer.echo(welcome(f"http://{host}:{port}", secret, stood_in))
+        _key_id, secret = registry.create(new, typed_by())
+        typer.echo(welcome(f"http://{settings.host}:{settings.port}", secret, stood_in))
         run(gateway)
 
 
@@ -91,6 +156,12 @@ def local_model() -> Iterator[str]:
             yield address
         finally:
             process.terminate()
+
+
+def _stood_in(files: Files, address: str) -> tuple[Routes, PriceBook]:
+    """An edited file, with the local model again where it has to stand in."""
+    rules, book = rules_of(files)
+    return with_stand_ins(rules, address)[0], book
 
 
 def with_stand_ins(routes: Routes, address: str) -> tuple[Routes, dict[str, str]]:

@@ -13,6 +13,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from gateway.cli.books import period_of
+from gateway.cli.opening import open_books
 from gateway.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_ORG,
@@ -22,7 +23,6 @@ from gateway.cli.options import (
     RoutesFile,
     err,
     interactive,
-    open_books,
     out,
     read_routes,
     told_plainly,

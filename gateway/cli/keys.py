@@ -1,4 +1,4 @@
-"""`jobgate keys`: make, list and revoke keys, while the gateway runs or not."""
+"""`jobgate keys`: make, list, change, rotate and revoke keys, while the gateway runs or not."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from gateway.callers.callers import APP
 from gateway.callers.registry import NewKey, Registry
+from gateway.callers.roles import APP, ROLES
+from gateway.cli.authorship import typed_by
+from gateway.cli.opening import open_books
 from gateway.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_ORG,
@@ -22,7 +24,6 @@ from gateway.cli.options import (
     Organisation,
     RoutesFile,
     err,
-    open_books,
     out,
     read_routes,
     told_plainly,
@@ -41,6 +42,14 @@ _BUDGET = re.compile(
 _PERIODS = ("hour", "day", "week", "month", "quarter", "year", "fiscal_year", "forever")
 _LENGTH = re.compile(r"(\d+)([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_DIGITS_OF_A_LENGTH = 6
+_ROLES = f"{', '.join(ROLES)}; for one team alone such as finance@brand."
+
+KeyId = Annotated[str, typer.Argument(help="The id of the key, such as key_1f2e...")]
+Author = Annotated[str, typer.Option(help="Who; the login name when empty.")]
+Addresses = Annotated[
+    str, typer.Option(help="Networks it may be used from, such as 10.1.0.0/16,10.2.3.4.")
+]
 
 
 @commands.command()
@@ -52,7 +61,9 @@ def create(
     default_job: Annotated[str, typer.Option(help="The job when a request names none.")] = "",
     budget: Annotated[str, typer.Option(help="Such as 50/month, in USD.")] = "",
     expires: Annotated[str, typer.Option(help="Such as 90d, 12h, or 2027-01-31.")] = "",
-    role: Annotated[str, typer.Option(help="app, finance or admin.")] = APP,
+    role: Annotated[str, typer.Option(help=_ROLES)] = APP,
+    addresses: Addresses = "",
+    author: Author = "",
     as_json: AsJson = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     routes: RoutesFile = DEFAULT_ROUTES,
@@ -60,7 +71,7 @@ def create(
 ) -> None:
     """Make a key; its secret is printed this once."""
     with told_plainly():
-        names = tuple(name.strip() for name in jobs.split(",") if name.strip()) or None
+        names = _listed(jobs) or None
         _check_jobs(routes, (*(names or ()), *((default_job,) if default_job else ())))
         nanos, period = parse_budget(budget) if budget else (None, None)
         new = NewKey(
@@ -72,15 +83,12 @@ def create(
             budget_nanos=nanos,
             budget_period=period,
             expires_at=parse_expiry(expires, datetime.now(UTC)) if expires else None,
+            addresses=_listed(addresses),
         )
         with open_books(database_url) as database:
-            key_id, secret = Registry(database, org, SystemClock()).create(new)
-    if as_json:
-        typer.echo(json.dumps({"id": key_id, "key": secret}))
-        return
-    out.print(f"id:  {key_id}", highlight=False)
-    out.print(f"key: {secret}", highlight=False)
-    err.print("The key is shown this once; the database has only its hash.", style="dim")
+            by = typed_by(author)
+            key_id, secret = Registry(database, org, SystemClock()).create(new, by)
+    _show_secret(key_id, secret, as_json)
 
 
 @commands.command("list")
@@ -96,7 +104,8 @@ def list_keys(
     if as_json:
         typer.echo(json.dumps([_told(key) for key in keys]))
         return
-    table = Table("id", "ends in", "role", "team", "app", "jobs", "budget", "state")
+    headings = ("id", "ends in", "role", "team", "app", "jobs", "budget", "from", "state")
+    table = Table(*headings)
     for key in keys:
         budget = "" if key["budget_nanos"] is None else _budget_of(key)
         table.add_row(
@@ -107,21 +116,84 @@ def list_keys(
             key["app"],
             "all" if key["jobs"] == "*" else key["jobs"].replace(" ", ", "),
             budget,
+            key["addresses"].replace(" ", ", ") or "anywhere",
             _state(key),
         )
     out.print(table)
 
 
 @commands.command()
-def revoke(
-    key_id: Annotated[str, typer.Argument(help="The id of the key, such as key_1f2e...")],
+def change(
+    key_id: KeyId,
     *,
+    jobs: Annotated[str | None, typer.Option(help="Jobs it may use; all when empty.")] = None,
+    default_job: Annotated[str | None, typer.Option(help="None when empty.")] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="Such as 90d or 2027-01-31; never when empty.")
+    ] = None,
+    addresses: Annotated[
+        str | None, typer.Option(help="Such as 10.1.0.0/16; anywhere when empty.")
+    ] = None,
+    role: Annotated[str | None, typer.Option(help=_ROLES)] = None,
+    author: Author = "",
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    routes: RoutesFile = DEFAULT_ROUTES,
+    org: Organisation = DEFAULT_ORG,
+) -> None:
+    """Change what a key may do, from where, or until when; the secret stays."""
+    with told_plainly():
+        wanted: dict[str, Any] = {}
+        if jobs is not None:
+            wanted["jobs"] = _listed(jobs) or None
+        if default_job is not None:
+            wanted["default_job"] = default_job or None
+        if expires is not None:
+            wanted["expires_at"] = parse_expiry(expires, datetime.now(UTC)) if expires else None
+        if addresses is not None:
+            wanted["addresses"] = _listed(addresses)
+        if role is not None:
+            wanted["role"] = role
+        if not wanted:
+            raise ConfigurationError(["say what to change: --jobs, --expires, --addresses, ..."])
+        _check_jobs(routes, (*_listed(jobs or ""), *_listed(default_job or "")))
+        with open_books(database_url) as database:
+            Registry(database, org, SystemClock()).change(key_id, wanted, typed_by(author))
+    out.print(f"{key_id} is changed", highlight=False)
+
+
+@commands.command()
+def rotate(
+    key_id: KeyId,
+    *,
+    overlap: Annotated[
+        str, typer.Option(help="How long the secret before stays good: 24h, 7d; 0 when it leaked.")
+    ] = "24h",
+    author: Author = "",
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    org: Organisation = DEFAULT_ORG,
+) -> None:
+    """Give a key a new secret; it keeps its id, its budget and its history."""
+    with told_plainly():
+        seconds = _seconds(overlap)
+        with open_books(database_url) as database:
+            registry = Registry(database, org, SystemClock())
+            secret, until = registry.rotate(key_id, seconds, typed_by(author))
+    _show_secret(key_id, secret, as_json)
+    err.print(f"The secret before ends at {to_datetime(until):%Y-%m-%d %H:%M} UTC.", style="dim")
+
+
+@commands.command()
+def revoke(
+    key_id: KeyId,
+    *,
+    author: Author = "",
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     org: Organisation = DEFAULT_ORG,
 ) -> None:
     """Revoke a key; running gateways refuse it within a second."""
     with told_plainly(), open_books(database_url) as database:
-        if not Registry(database, org, SystemClock()).revoke(key_id):
+        if not Registry(database, org, SystemClock()).revoke(key_id, typed_by(author)):
             raise ConfigurationError([f"no key {key_id!r} is in use; see `jobgate keys list`"])
     out.print(f"{key_id} is revoked", highlight=False)
 
@@ -165,6 +237,29 @@ def parse_expiry(text: str, now: datetime) -> int:
     return to_micros(moment)
 
 
+def _seconds(text: str) -> int:
+    """Seconds of "24h" or "0". Raises ConfigurationError."""
+    length = _LENGTH.fullmatch(text.strip())
+    if text.strip() == "0":
+        return 0
+    if length is None or len(length[1]) > _DIGITS_OF_A_LENGTH:
+        raise ConfigurationError([f"overlap {text!r}: write a length such as 24h or 7d, or 0"])
+    return int(timedelta(**{_UNITS[length[2]]: int(length[1])}).total_seconds())
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _show_secret(key_id: str, secret: str, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"id": key_id, "key": secret}))
+        return
+    out.print(f"id:  {key_id}", highlight=False)
+    out.print(f"key: {secret}", highlight=False)
+    err.print("The key is shown this once; the database has only its hash.", style="dim")
+
+
 def _check_jobs(routes: Path, names: tuple[str, ...]) -> None:
     """Names that routes.yaml does not have are mistakes, if there is a file to ask."""
     if not names or not routes.exists():
@@ -181,7 +276,8 @@ def _check_jobs(routes: Path, names: tuple[str, ...]) -> None:
 
 def _told(key: dict[str, Any]) -> dict[str, Any]:
     jobs = None if key["jobs"] == "*" else key["jobs"].split()
-    return {**key, "jobs": jobs, "state": _state(key)}
+    addresses = key["addresses"].split()
+    return {**key, "jobs": jobs, "addresses": addresses, "state": _state(key)}
 
 
 def _budget_of(key: dict[str, Any]) -> str:

@@ -12,13 +12,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gateway.errors import ConfigurationError
-from gateway.jobs.loading import load
+from gateway.errors import ConfigurationError, Refused
+from gateway.jobs.files import Files
+from gateway.jobs.loading import load_files
 from gateway.jobs.routes import Routes
 from gateway.prices.book import PriceBook
 from gateway.settings import DEFAULT_DATABASE
-from gateway.store.database import Database, DatabaseConflict, DatabaseDown
-from gateway.store.schema import migrate
+from gateway.store.failing import DatabaseConflict, DatabaseDown
 
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
@@ -55,9 +55,12 @@ __all__ = ["DEFAULT_DATABASE", "DEFAULT_ORG", "DEFAULT_ROUTES"]
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """Configuration problems (exit status 2) and a database that is away (75), as sentences."""
+    """Problems and refusals (exit status 2) and a database that is away (75), as sentences."""
     try:
         yield
+    except Refused as refusal:
+        err.print(refusal.message, style="red", markup=False, highlight=False)
+        raise typer.Exit(2) from None
     except ConfigurationError as error:
         for problem in error.problems:
             err.print(problem, style="red", markup=False, highlight=False)
@@ -69,8 +72,13 @@ def told_plainly() -> Iterator[None]:
 
 def read_routes(path: Path) -> tuple[Routes, PriceBook]:
     """The routing rules and the price book. Raises ConfigurationError."""
+    return rules_of(Files.at(path))
+
+
+def rules_of(files: Files) -> tuple[Routes, PriceBook]:
+    """The routing rules in a set of files, and the price book. Raises ConfigurationError."""
     book = read_book(None)
-    return load(path, book=book, environment=os.environ), book
+    return load_files(files, book=book, environment=os.environ), book
 
 
 def read_book(path: Path | None) -> PriceBook:
@@ -89,17 +97,6 @@ def read_book(path: Path | None) -> PriceBook:
         return PriceBook(text)
     except (ConfigurationError, ValueError) as error:
         raise ConfigurationError([f"{named} is not a price book: {error}"]) from None
-
-
-@contextmanager
-def open_books(url: str) -> Iterator[Database]:
-    """The database with its tables up to date, closed at the end."""
-    database = Database(url)
-    try:
-        migrate(database)
-        yield database
-    finally:
-        database.close()
 
 
 def interactive() -> bool:

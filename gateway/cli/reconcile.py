@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gateway.cli.books import Format
+from gateway.cli.opening import open_books
 from gateway.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_ORG,
@@ -29,7 +30,6 @@ from gateway.cli.options import (
     Organisation,
     RoutesFile,
     err,
-    open_books,
     out,
     read_routes,
     told_plainly,

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from gateway.cli.authorship import typed_by
 from gateway.cli.books import period_of
+from gateway.cli.opening import open_books
 from gateway.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_ORG,
@@ -20,7 +22,6 @@ from gateway.cli.options import (
     Organisation,
     RoutesFile,
     err,
-    open_books,
     out,
     read_routes,
     told_plainly,
@@ -97,7 +98,7 @@ def post_in_batches(
     for start in range(0, len(corrections), TOGETHER):
         with database.writing() as cursor:
             batch = corrections[start : start + TOGETHER]
-            adjustments.post(cursor, batch, SystemClock().now())
+            adjustments.post(cursor, batch, typed_by(batch[0].author), SystemClock().now())
 
 
 def author_of(named: str) -> str:

@@ -24,9 +24,8 @@ from gateway.errors import BadRequest, ConfigurationError, UnknownJob
 from gateway.jobs.parameters import apply
 from gateway.jobs.routes import Budget, Job, Routes, Target
 from gateway.metering.usage import Usage
-from gateway.money import format_dollars
+from gateway.money import format_dollars, quantity
 from gateway.prices.rates import charge
-from gateway.treasury.treasury import quantity
 from gateway.upstreams.credentials import Credentials
 
 TYPICAL = Usage(input=1_000, output=300)

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -26,8 +27,10 @@ from gateway.cli.options import (
     RoutesFile,
     err,
     read_routes,
+    rules_of,
     told_plainly,
 )
+from gateway.doors.office import parse_address
 from gateway.settings import Settings
 
 _SWITCH_SECONDS = 0.0005
@@ -35,6 +38,9 @@ _SWITCH_SECONDS = 0.0005
 
 _CANNOT_SERVE = 3
 """Exit status when the server did not start."""
+
+_BACKLOG = 2048
+"""Connections that may wait to be taken."""
 
 _COLLECTOR = (20_000, 20, 50)
 """Fewer, larger collections: most of what a request makes is gone without them."""
@@ -45,6 +51,14 @@ FullSync = Annotated[
         "--full-sync",
         envvar="JOBGATE_FULL_SYNC",
         help="SQLite waits for the disk at each commit: a power cut loses nothing either.",
+    ),
+]
+OfficeAddress = Annotated[
+    str,
+    typer.Option(
+        "--office-address",
+        envvar="JOBGATE_OFFICE_ADDRESS",
+        help="HOST:PORT for the admin API, pages, /docs and /metrics; they leave the public port.",
     ),
 ]
 LogLevel = Annotated[str, typer.Option(envvar="JOBGATE_LOG_LEVEL", help="debug, info, warning.")]
@@ -58,6 +72,7 @@ def serve(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     org: Organisation = DEFAULT_ORG,
     full_sync: FullSync = False,
+    office_address: OfficeAddress = "",
     log_level: LogLevel = "info",
 ) -> None:
     """Serve the gateway until SIGTERM or Ctrl-C."""
@@ -68,6 +83,7 @@ def serve(
         port=port,
         org=org,
         full_sync=full_sync,
+        office_address=office_address,
     )
     set_up_logging(log_level)
     with told_plainly():
@@ -75,8 +91,11 @@ def serve(
         for warning in rules.warnings:
             err.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
         gateway = Gateway(settings, rules, book, environment=os.environ, announce=announce)
+        gateway.follow(rules_of)
         gateway.open_books()
     logging.getLogger(__name__).info("serving %s on http://%s:%d", routes, host, port)
+    if office_address:
+        logging.getLogger(__name__).info("the office is on http://%s", office_address)
     run(gateway)
 
 
@@ -101,7 +120,7 @@ def run(gateway: Gateway) -> None:
         log_config=None,
         proxy_headers=False,
         server_header=False,
-        backlog=2048,
+        backlog=_BACKLOG,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=gateway.settings.shutdown_seconds,
     )
@@ -109,9 +128,39 @@ def run(gateway: Gateway) -> None:
     # The server repeats the signal that it has obeyed; to end by it would look like a crash.
     signal.signal(signal.SIGTERM, server.handle_exit)
     with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+        server.run(sockets=_two_sockets(gateway.settings))
     if not server.started:
         raise SystemExit(_CANNOT_SERVE)
+
+
+def _two_sockets(settings: Settings) -> list[socket.socket] | None:
+    """The public socket and the office's, for one server, which stops both together.
+
+    None where there is no office: the server opens the one socket by itself. Raises SystemExit.
+    """
+    if not settings.office_address:
+        return None
+    public = (settings.host, settings.port)
+    with contextlib.ExitStack() as opened:
+        found = [
+            opened.enter_context(_bound(host, port))
+            for host, port in (public, parse_address(settings.office_address, settings.port))
+        ]
+        opened.pop_all()  # the server closes them
+        return found
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((host, port))
+    except OSError as error:
+        opened.close()
+        told = f"cannot listen on {host}:{port}: {error.strerror or error}"
+        err.print(told, style="red", markup=False, highlight=False)
+        raise SystemExit(_CANNOT_SERVE) from None
+    return opened
 
 
 def announce(first: FirstKey) -> None:

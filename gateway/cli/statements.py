@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from gateway.cli.authorship import typed_by
+from gateway.cli.opening import open_books
 from gateway.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_ORG,
@@ -21,7 +23,6 @@ from gateway.cli.options import (
     Organisation,
     RoutesFile,
     err,
-    open_books,
     out,
     read_routes,
     told_plainly,
@@ -110,6 +111,7 @@ def close(
         if not author.strip():
             raise ConfigurationError(["--author: say who closes the month"])
         wanted, calendar = parse_month(month), calendar_of(read_routes(routes)[0])
+        by = typed_by(author)
         with open_books(database_url) as database:
             engine = database.engine_name
             group = Group(org, engine, "command line", calendar)
@@ -120,7 +122,7 @@ def close(
                     with database.writing() as cursor:
                         group.lapse(cursor, now)
                     with database.writing() as cursor:
-                        result = closing.close(cursor, wanted, author.strip(), now)
+                        result = closing.close(cursor, wanted, by, now)
                 except CannotClose as refusal:
                     raise ConfigurationError([str(refusal)]) from None
                 if isinstance(result, ClosedMonth):
@@ -157,7 +159,8 @@ def adjust(
             adjustments = Adjustments(org, database.engine_name, calendar)
             try:
                 with database.writing() as cursor:
-                    (made,) = adjustments.post(cursor, [correction], SystemClock().now())
+                    by, now = typed_by(author), SystemClock().now()
+                    (made,) = adjustments.post(cursor, [correction], by, now)
             except UnknownEntry:
                 raise ConfigurationError([f"there is no entry {entry!r}"]) from None
             except ValueError as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from gateway.clock import MICROS
 from gateway.doors.answers import JSON, as_gateway_error, send_error, send_whole
 from gateway.doors.entrance import Entrance, read_headers
 from gateway.errors import UnknownJob
-from gateway.jobs.routes import Routes
 from gateway.pipeline.asked import Trace, new_request_id
+from gateway.pipeline.live import Configuration, Live
 
 _NAME_SHOWN = 64
 _encode = msgspec.json.Encoder().encode
@@ -18,22 +19,23 @@ _encode = msgspec.json.Encoder().encode
 class CatalogueDoor:
     """An ASGI endpoint for the list and for one of its rows."""
 
-    def __init__(self, entrance: Entrance, routes: Routes, loaded_at: int) -> None:
-        self._entrance, self._routes, self._loaded_at = entrance, routes, loaded_at
+    def __init__(self, entrance: Entrance, live: Live) -> None:
+        self._entrance, self._live = entrance, live
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         headers = Trace(new_request_id()).headers(with_cost=False)
         try:
             caller = await self._entrance.caller(scope, read_headers(scope))
-            names = self._routes.names_for(caller.jobs)
+            now = self._live.now
+            names = now.routes.names_for(caller.jobs)
             wanted = scope["path_params"].get("name")
             if wanted is None:
                 body: dict[str, object] = {
                     "object": "list",
-                    "data": [self._row(name) for name in names],
+                    "data": [_row(now, name) for name in names],
                 }
             elif wanted in names:
-                body = self._row(wanted)
+                body = _row(now, wanted)
             else:
                 raise UnknownJob(
                     f"there is no job {wanted[:_NAME_SHOWN]!a} for this key;"
@@ -46,17 +48,18 @@ class CatalogueDoor:
             return
         await send_whole(send, 200, _encode(body), [JSON, *headers])
 
-    def _row(self, name: str) -> dict[str, object]:
-        job = self._routes.named[name]
-        return {
-            "id": name,
-            "object": "model",
-            "created": self._loaded_at,
-            "owned_by": job.owner,
-            "jobgate": {
-                "job": job.name,
-                "purpose": job.purpose,
-                "targets": [target.name for target in job.targets],
-                "residency": job.residency,
-            },
-        }
+
+def _row(now: Configuration, name: str) -> dict[str, object]:
+    job = now.routes.named[name]
+    return {
+        "id": name,
+        "object": "model",
+        "created": now.loaded_at // MICROS,
+        "owned_by": job.owner,
+        "jobgate": {
+            "job": job.name,
+            "purpose": job.purpose,
+            "targets": [target.name for target in job.targets],
+            "residency": job.residency,
+        },
+    }

@@ -12,11 +12,20 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+
+from gateway.callers.roles import PERMISSIONS, ROLES, Permission
+from gateway.doors.policy import POLICY
 
 _KEY = {"type": "http", "scheme": "bearer", "description": "A key such as jg_..."}
 _TEXT = {"type": "string"}
+_ERRORS = {
+    "4XX": {"description": "An error in OpenAI's shape"},
+    "5XX": {"description": "An error in OpenAI's shape"},
+}
+_NOT_OURS = ("HTTPValidationError", "ValidationError")
+"""Shapes of errors that the framework describes and no door answers with."""
 _HEADERS = {
     "X-Jobgate-Job": "The job, whatever `model` says.",
     "X-Jobgate-Tags": "Tags that the job accepts, such as stage=draft, run=nightly-7.",
@@ -56,8 +65,6 @@ _CHAT = {
     },
     "responses": {
         "200": {"description": "A chat completion, or its chunks as server-sent events"},
-        "4XX": {"description": "An error in OpenAI's shape"},
-        "5XX": {"description": "An error in OpenAI's shape"},
     },
 }
 
@@ -136,39 +143,60 @@ def document(app: FastAPI) -> None:
             schema = get_openapi(
                 title=app.title, version=app.version, summary=app.summary, routes=app.routes
             )
-            secured = {
-                path: {m: {**o, "security": [{"key": []}]} for m, o in operations.items()}
+            schema["paths"] = {
+                path: {method: _told(method, path, told) for method, told in operations.items()}
                 for path, operations in (_PATHS | schema["paths"]).items()
             }
-            schema["paths"] = secured
-            schema.setdefault("components", {})["securitySchemes"] = {"key": _KEY}
+            parts = schema.setdefault("components", {})
+            parts["securitySchemes"] = {"key": _KEY}
+            for name in _NOT_OURS:
+                parts.get("schemas", {}).pop(name, None)
             app.openapi_schema = schema
         return app.openapi_schema
 
     def page(_request: Request) -> Response:
         return HTMLResponse(_PAGE.format(sections="".join(_sections(description()))))
 
+    def data(_request: Request) -> Response:
+        return JSONResponse(description())
+
     app.openapi = description  # type: ignore[method-assign]
     app.router.routes.append(Route("/docs", page, methods=["GET"]))
+    app.router.routes.append(Route("/openapi.json", data, methods=["GET"]))
+
+
+def _told(method: str, path: str, operation: dict[str, Any]) -> dict[str, Any]:
+    """An operation with the key and the permission that it asks for, and errors as they are."""
+    told = {**operation, "security": [{"key": []}]}
+    needed = POLICY.get((method.upper(), path))
+    if path.startswith("/admin/") and isinstance(needed, Permission):
+        roles = ", ".join(role for role in ROLES if needed in PERMISSIONS[role])
+        told["description"] = f"{told.get('description', '')} For: {roles}.".strip()
+    responses = {code: said for code, said in told["responses"].items() if code != "422"}
+    return {**told, "responses": {**responses, **_ERRORS}}
 
 
 def _sections(schema: dict[str, Any]) -> list[str]:
+    parts = schema["components"].get("schemas", {})
     return [
-        _section(path, method, operation)
+        _section(path, method, operation, parts)
         for path, operations in schema["paths"].items()
         for method, operation in operations.items()
     ]
 
 
-def _section(path: str, method: str, operation: dict[str, Any]) -> str:
+def _section(path: str, method: str, operation: dict[str, Any], parts: dict[str, Any]) -> str:
     parameters = "".join(
         f"<dt><code>{escape(p['name'])}</code> ({escape(p['in'])})</dt>"
         f"<dd>{escape(p.get('description', ''))}</dd>"
         for p in operation.get("parameters", ())
     )
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    fields = ", ".join(body.get("schema", {}).get("properties", ()))
-    told = f"<p>Body: <code>{escape(fields)}</code>, …</p>" if fields else ""
+    form = body.get("schema", {})
+    form = parts.get(form.get("$ref", "").rpartition("/")[2], form)
+    fields = ", ".join(form.get("properties", ()))
+    more = ", …" if form.get("additionalProperties", True) else ""
+    told = f"<p>Body: <code>{escape(fields)}</code>{more}</p>" if fields else ""
     text = operation.get("description") or operation.get("summary", "")
     return (
         f"<section><h2><code>{method.upper()} {escape(path)}</code></h2>"

@@ -37,9 +37,11 @@ class Entrance:
         self._most = body_bytes_at_most
 
     async def caller(self, scope: Scope, knock: Knock) -> Caller:
-        """Who calls. Raises NotAuthenticated; an address that guesses is slowed down first."""
-        client = scope.get("client")
-        address = client[0] if client else ""
+        """Who calls. An address that guesses is slowed down first.
+
+        Raises NotAuthenticated, and Forbidden where the key may not be used from the address.
+        """
+        address = peer_of(scope)
         if delay := self._throttle.delay(address):
             await asyncio.sleep(delay)
         try:
@@ -49,6 +51,8 @@ class Entrance:
             self._metrics.refused_keys.inc()
             raise
         self._throttle.succeeded(address)
+        if caller.networks:
+            caller.may_come_from(address)
         return caller
 
     async def _prove(self, authorization: str | None) -> Caller:
@@ -81,6 +85,12 @@ class Entrance:
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the body is larger than {self._most:,} bytes")
+
+
+def peer_of(scope: Scope) -> str:
+    """The address at the other end of the connection; no header has a say in it."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def read_headers(scope: Scope) -> Knock:

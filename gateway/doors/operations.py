@@ -14,38 +14,47 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.clock import MICROS, Clock
-from gateway.ledger.queries import Ledger
 from gateway.metrics import Metrics
+from gateway.pipeline.live import Live
 from gateway.store.database import DatabaseDown
+from gateway.treasury.standing import Standing
 
+_ALL = "organisation"
 _BUDGET_LABELS = ["budget", "subject", "unit", "period"]
 
 
 class BudgetGauges(Collector):
-    """What each budget of now has as its limit, spent and held, read from the books.
+    """What each budget of now has as its limit, spent and held, read from the books at each
+    scrape: with what others have corrected, and with the raises that are in force now.
 
     Budgets over tags and keys are left out: a tag's values are the caller's, a key is nobody
     else's business, and neither is a closed set.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock, open_budgets: frozenset[str]) -> None:
-        self._ledger, self._clock, self._open_budgets = ledger, clock, open_budgets
+    def __init__(
+        self, standings: Callable[[], list[Standing]], open_budgets: Callable[[], frozenset[str]]
+    ) -> None:
+        """`standings` asks the books, and may block."""
+        self._standings, self._open_budgets = standings, open_budgets
 
     def collect(self) -> Iterable[Metric]:
         """The three gauges; none when the books are out of reach."""
         try:
-            balances = self._ledger.balances_at(self._clock.now())
+            standings = self._standings()
         except DatabaseDown:
             return
-        for name, column, text in (
-            ("jobgate_budget_limit", "limit_value", "The limit of a budget, in its unit."),
-            ("jobgate_budget_spent", "spent", "What is spent of a budget, in its unit."),
-            ("jobgate_budget_held", "held", "What open requests hold of it, in its unit."),
+        names = self._open_budgets()
+        # one for each team (app, job) has no subject yet while nobody has asked for anything
+        shown = [s for s in standings if s.budget in names and (s.subject or s.scope == _ALL)]
+        for name, text in (
+            ("limit", "The limit of a budget that is in force now, raises included, in its unit."),
+            ("spent", "What is spent of a budget, corrections included, in its unit."),
+            ("held", "What open requests hold of it, in its unit."),
         ):
-            gauge = GaugeMetricFamily(name, text, labels=_BUDGET_LABELS)
-            for row in balances:
-                if row["budget"] in self._open_budgets:
-                    gauge.add_metric([str(row[label]) for label in _BUDGET_LABELS], row[column])
+            gauge = GaugeMetricFamily(f"jobgate_budget_{name}", text, labels=_BUDGET_LABELS)
+            for standing in shown:
+                labels = [getattr(standing, label) for label in _BUDGET_LABELS]
+                gauge.add_metric(labels, getattr(standing, name))
             yield gauge
 
 
@@ -53,33 +62,39 @@ class OperationsDoors:
     """The three endpoints."""
 
     def __init__(
-        self, metrics: Metrics, clock: Clock, loaded_at: int, problems: Callable[[], list[str]]
+        self,
+        metrics: Metrics,
+        clock: Clock,
+        live: Live,
+        problems: Callable[[], list[str]],
+        remarks: Callable[[], list[str]],
     ) -> None:
-        self._metrics, self._clock, self._loaded_at = metrics, clock, loaded_at
-        self._problems = problems
+        self._metrics, self._clock, self._live = metrics, clock, live
+        self._problems, self._remarks = problems, remarks
 
-    def routes(self) -> list[Route]:
-        """Where they are."""
-        return [
-            Route("/healthz", self.health),
-            Route("/readyz", self.ready),
-            Route("/metrics", self.show),
-        ]
+    def health_routes(self) -> list[Route]:
+        """Where those are that every listener has."""
+        return [Route("/healthz", self.health), Route("/readyz", self.ready)]
+
+    def metrics_route(self) -> Route:
+        """Where the figures are."""
+        return Route("/metrics", self.show)
 
     async def health(self, _request: Request) -> Response:
         """The process runs."""
         return JSONResponse({"status": "ok"})
 
     async def ready(self, _request: Request) -> Response:
-        """200 when requests are served, else 503 with the reasons."""
+        """200 when requests are served, with what somebody should look at; else 503 with why."""
         problems = self._problems()
         if problems:
             return JSONResponse({"status": "not ready", "problems": problems}, status_code=503)
-        return JSONResponse({"status": "ready"})
+        remarks = self._remarks()
+        return JSONResponse({"status": "ready", **({"remarks": remarks} if remarks else {})})
 
     async def show(self, _request: Request) -> Response:
         """Prometheus's text; rendered in a thread, so that a scrape stalls nobody."""
-        age = (self._clock.now() - self._loaded_at) / MICROS
+        age = (self._clock.now() - self._live.now.loaded_at) / MICROS
         self._metrics.configuration_age.set(age)
         text = await asyncio.to_thread(render, self._metrics.registry)
         return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -6,6 +6,7 @@ They differ in how a body is read and in the shape of an error; everything else 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,12 +23,12 @@ from gateway.doors.answers import (
     send_whole,
 )
 from gateway.doors.entrance import Entrance, read_headers
-from gateway.errors import CallerLeft, GatewayError, ShuttingDown
+from gateway.errors import CallerLeft, GatewayError, ShuttingDown, Unavailable
 from gateway.metrics import Metrics
 from gateway.pipeline.asked import Asked, Trace, new_request_id, parse_tags
 from gateway.pipeline.endings import outcome_of
 from gateway.pipeline.kept_answers import KeptAnswer
-from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.live import Live
 from gateway.pipeline.presence import Presence
 from gateway.pipeline.repeat_keys import Question
 from gateway.pipeline.repeats import RecordedStream, Repeats
@@ -65,12 +66,12 @@ class RequestDoor:
     def __init__(
         self,
         entrance: Entrance,
-        pipeline: Pipeline,
+        live: Live,
         repeats: Repeats,
         metrics: Metrics,
         manners: Manners,
     ) -> None:
-        self._entrance, self._pipeline, self._metrics = entrance, pipeline, metrics
+        self._entrance, self._live, self._metrics = entrance, live, metrics
         self._repeats, self._manners = repeats, manners
         self._watchers: set[asyncio.Task[None]] = set()
         self.closing = False
@@ -114,13 +115,13 @@ class RequestDoor:
         body = await self._entrance.body(receive, knock)
         asked = Asked(caller, self._manners.read(body), knock.job, parse_tags(knock.tags))
         if knock.repeat_key is None:
-            return await self._pipeline.run(asked, trace, presence)
+            return await self._live.pipeline.run(asked, trace, presence)
         chosen = (scope["path"], knock.job or "", knock.tags or "")
         question = Question(
             knock.repeat_key, caller.key_id, (*(text.encode() for text in chosen), body)
         )
         return await self._repeats.run(
-            question, trace, lambda: self._pipeline.run(asked, trace, presence)
+            question, trace, lambda: self._live.pipeline.run(asked, trace, presence)
         )
 
     async def _stream(
@@ -147,11 +148,11 @@ class RequestDoor:
         except Exception as error:
             await self._send_last(send, as_gateway_error(error))
         except asyncio.CancelledError:
-            await stream.aclose()
+            await _end(stream)
             await self._send_last(send, _broken_off())
             raise
         finally:
-            await stream.aclose()
+            await _end(stream)
             self._metrics.ended(trace.job, trace.target, stream.outcome)
         await send({"type": "http.response.body", "body": b""})
 
@@ -179,6 +180,13 @@ class RequestDoor:
         task = asyncio.ensure_future(until_gone())
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
+
+
+async def _end(stream: MeteredStream | RecordedStream) -> None:
+    """Close it. That its bill cannot be written now, `events` has told already, if anybody heard
+    it; the bill is kept and written later."""
+    with contextlib.suppress(Unavailable):
+        await stream.aclose()
 
 
 def _broken_off() -> ShuttingDown:

@@ -10,7 +10,8 @@ from collections.abc import Collection
 from gateway.jobs.document import Path
 from gateway.jobs.problems import Problems, nearest
 from gateway.jobs.routes import Budget, Scope, ScopeKind, Unit
-from gateway.jobs.schema import BudgetSection, RoutesFile, ScopeSection
+from gateway.jobs.rules import RoutesFile
+from gateway.jobs.schema import BudgetSection, ScopeSection
 from gateway.money import parse_dollars
 
 LIMIT_MAX = 10**18

@@ -1,28 +1,34 @@
-"""From a file to `Routes`, or to the full list of what is wrong with it.
+"""From files to `Routes`, or to the full list of what is wrong with them.
 
-Reading has three steps: YAML with its lines (`document`), the shape of each section (`schema`),
-and what the sections mean together (`resolving`). A section with a wrong shape does not hide what
-is wrong elsewhere: it is set aside, and the rest is still checked, so that all problems are told
-at once. The environment is asked only for JOBGATE_PROVIDER_<NAME>_BASE_URL, which takes the place
-of a provider's `base_url`; there is no other substitution, so what the file says is what is live.
+Reading has four steps: YAML with its lines (`document`), other files that it names (`including`),
+the shape of each section (`schema`, `rules`), and what they mean together (`resolving`). A section
+with a wrong shape does not hide what is wrong elsewhere: it is set aside, and the rest is still
+checked, so that all problems are told at once. The environment is asked only for
+JOBGATE_PROVIDER_<NAME>_BASE_URL, which takes the place of a provider's `base_url`; there is no
+other substitution, so what the file says is what is live.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.errors import ConfigurationError
-from gateway.jobs.document import BYTES_MAX, Document, Path, read
+from gateway.jobs.document import Document, Path, read
+from gateway.jobs.files import Files, Unreadable
+from gateway.jobs.including import include, read_prompts
 from gateway.jobs.problems import Problems, nearest
 from gateway.jobs.resolving import Known, resolve
 from gateway.jobs.routes import Routes
-from gateway.jobs.schema import IN_WORDS, RoutesFile, schema
+from gateway.jobs.rules import RoutesFile, schema
+from gateway.jobs.schema import IN_WORDS
 from gateway.prices.book import PriceBook
 
 _SECTIONS = ("providers", "models", "jobs", "aliases", "teams", "budgets")
@@ -32,40 +38,48 @@ _SUBJECT = re.compile(r"^(Input|String|List|Dictionary|Value) should")
 
 def load(path: FilePath, *, book: PriceBook, environment: Mapping[str, str]) -> Routes:
     """The routes in a file. Raises ConfigurationError with every problem, each with its line."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(BYTES_MAX + 1)
-    except OSError as error:
-        said = f"{path.name}: cannot be read: {error.strerror or error}"
-        raise ConfigurationError([said]) from None
-    if len(content) > BYTES_MAX:
-        said = f"{path.name}:1: the file is larger than {BYTES_MAX:,} bytes"
-        raise ConfigurationError([said])
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError([f"{path.name}:{line}: the file is not UTF-8"]) from None
-    return parse(text, path.name, book, environment)
+    return load_files(Files.at(path), book=book, environment=environment)
 
 
 def parse(text: str, name: str, book: PriceBook, environment: Mapping[str, str]) -> Routes:
-    """The routes in a text; `name` stands before each line number in what is raised.
+    """The routes in a text without other files; `name` stands before each line number.
 
     Raises ConfigurationError with every problem, in the order of the lines.
     """
-    document = read(text, name)
+    return load_files(Files(name, texts={name: text}), book=book, environment=environment)
+
+
+def load_files(files: Files, *, book: PriceBook, environment: Mapping[str, str]) -> Routes:
+    """The routes in a set of files, which has seen afterwards every file that they name.
+
+    Raises ConfigurationError with every problem, file by file in the order of the lines.
+    """
+    name = files.root
+    try:
+        document = read(files.text(name), name)
+    except Unreadable as error:
+        said = f"cannot be read: {error}" if error.line is None else str(error)
+        where = name if error.line is None else f"{name}:{error.line}"
+        raise ConfigurationError([f"{where}: {said}"]) from None
     problems = Problems(name, document.lines)
     for line, path, said in document.problems:
         problems.add(path, said, line=line)
+    owners = include(document, files, problems)
+    read_prompts(document, files, problems)
     file, written = _shape(document, problems)
     routes = None
     if file is not None:
-        routes = resolve(file, _known(written, file), problems, book, environment, text)
+        known = _known(written, file)
+        routes = resolve(file, known, problems, book, environment, files.texts[name])
     found = problems.problems()
     if found or routes is None:
         raise ConfigurationError(found)
-    return routes
+    return replace(
+        routes,
+        version=files.version,
+        files=MappingProxyType(dict(files.texts)),
+        owners=MappingProxyType(owners),
+    )
 
 
 def _shape(document: Document, problems: Problems) -> tuple[RoutesFile | None, dict[str, Any]]:

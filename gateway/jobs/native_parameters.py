@@ -42,6 +42,7 @@ def apply_messages(job: Job, target: Target, asked: Asked) -> Effective:
     """What to send for a request in Anthropic's Messages format. Raises BadRequest."""
     draft = parameters.begin(job, target, asked)
     limit = parameters.output_limit(draft, (MAX_TOKENS,), (MAX_TOKENS,))
+    parameters.thinking_under(draft, limit)
     temperature = _sampled(draft, None)
     system = _before(draft, "system", _text_or_blocks)
     return _done(draft, limit, temperature, system)

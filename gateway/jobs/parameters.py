@@ -18,6 +18,7 @@ import msgspec
 from gateway.errors import BadRequest
 from gateway.jobs.capabilities import MAX_COMPLETION_TOKENS, MAX_TOKENS, SAMPLING_FIELDS
 from gateway.jobs.routes import Job, Target
+from gateway.jobs.thinking import budget_in, within
 
 CHOICES_MAX = 128
 """The largest `n` of OpenAI's API."""
@@ -93,6 +94,7 @@ def apply(job: Job, target: Target, asked: Mapping[str, msgspec.Raw]) -> Effecti
     """
     draft = begin(job, target, asked)
     limit = output_limit(draft, (MAX_COMPLETION_TOKENS, MAX_TOKENS), target.rules.output_fields)
+    thinking_under(draft, limit)
     n = _choices(draft)
     effort = _effort(draft)
     temperature = temperature_of(draft)
@@ -174,16 +176,35 @@ def output_limit(
     return limit
 
 
+def thinking_under(draft: ParameterDraft, limit: int) -> None:
+    """Lower the tokens of thinking that the caller asks for under the output limit."""
+    if "thinking" not in draft.given or budget_in(draft.given["thinking"]) is None:
+        return
+    thinking = within(draft.given["thinking"], limit)
+    if thinking is None:
+        draft.drop("thinking", f"an answer of {limit} tokens leaves no room for it")
+        del draft.given["thinking"]
+        return
+    draft.fields["thinking"], told = thinking
+    draft.changes += [told] if told else []
+
+
 def shortened(effective: Effective, limit: int, why: str) -> Effective | None:
-    """The same with a lower output limit, told with its reason; None when it has no limit."""
+    """The same with a lower output limit, told with its reason; None when it has no limit, or
+    has tokens of thinking for which the lower one leaves no room."""
     name = next((name for name in _OUTPUT_FIELDS if name in effective.set), None)
     if name is None:
         return None
+    fields = {**effective.set, name: _encode(limit)}
+    changes = [*effective.changes, f"{name}={effective.output_limit}->{limit} ({why})"]
+    if "thinking" in fields:
+        thinking = within(fields["thinking"], limit)
+        if thinking is None:
+            return None
+        fields["thinking"], told = thinking
+        changes += [told] if told else []
     return msgspec.structs.replace(
-        effective,
-        set={**effective.set, name: _encode(limit)},
-        output_limit=limit,
-        changes=(*effective.changes, f"{name}={effective.output_limit}->{limit} ({why})"),
+        effective, set=fields, output_limit=limit, changes=tuple(changes)
     )
 
 

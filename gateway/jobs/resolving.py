@@ -34,11 +34,11 @@ from gateway.jobs.routes import (
     TemperaturePolicy,
     Timeouts,
 )
+from gateway.jobs.rules import RoutesFile
 from gateway.jobs.schema import (
     CapabilitiesSection,
     JobSection,
     ModelSection,
-    RoutesFile,
     TimeoutsSection,
 )
 from gateway.prices.book import PriceBook
@@ -165,7 +165,7 @@ def _job(work: _Work, name: str, section: JobSection) -> Job:
         temperature=_temperature(work, path, section),
         output=_output(work, path, section),
         reasoning_effort=section.reasoning_effort,
-        system=section.system,
+        system=section.system if isinstance(section.system, str) else None,
         tags=frozenset(section.tags),
         residency=section.residency,
         on_disconnect=section.on_disconnect,
@@ -295,8 +295,9 @@ def _prices(work: _Work, path: Path, name: str, at: Provider) -> tuple[tuple[Pri
             work.problems.add(place, "another price begins at the same time; leave one of them out")
         found[price.valid_from] = price
         odd = check_against_book(at.price_provider, model, price, work.book)
-        if odd is not None:
-            work.problems.warn(place, odd)
+        if odd is not None and one.may_be_a_slip:
+            said = f"{odd}; if it is meant, write `confirmed: true` beside it"
+            work.problems.add(place, said)
     dated = any(begins is not None for begins in found)
     if dated and None not in found:
         _before_the_first(work, here, found, listed)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -206,7 +206,9 @@ class Routes:
     """One complete, checked version of the routing rules.
 
     `week_starts` counts from Monday = 0; `fiscal_year_starts` is a month, January = 1. `version`
-    is the SHA-256 of `text`. `named` maps every name a caller may use, aliases too, to its job.
+    is the SHA-256 of all `files`: the texts they were read from, by name; the first of them is
+    routes.yaml (`text`). `owners` are those of the included ones. `named` maps every name a caller
+    may use, aliases too, to its job.
     """
 
     organisation: str
@@ -222,6 +224,8 @@ class Routes:
     warnings: tuple[str, ...]
     version: str
     text: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
 
     def pick(self, name: str, allowed: Collection[str] | None = None) -> Job:
         """The job of that name or alias.

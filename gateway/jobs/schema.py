@@ -1,19 +1,22 @@
 """routes.yaml as it is written: the shape of every section, and nothing about their meaning.
 
-These models check one section at a time: which fields there are, their types and ranges. What
-needs two sections, the price book or the environment (does this provider exist? can a private
-job reach a cloud?) is asked in `resolving`. The JSON Schema that editors use is made from here,
-so every field says in its description what a person needs to know to fill it in.
+These models check one section at a time: which fields there are, their types and ranges; the
+file as a whole is in `rules`. What needs two sections, the price book or the environment (does
+this provider exist? can a private job reach a cloud?) is asked in `resolving`. The JSON Schema
+that editors use is made from here, so every field says in its description what a person needs to
+know to fill it in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from gateway.jobs.files import FILE
+from gateway.jobs.including import PROMPT_MAX
 from gateway.prices.stated import StatedPrice
 
 NAME = r"^[a-z][a-z0-9_-]{0,31}$"
@@ -36,6 +39,7 @@ IN_WORDS: Mapping[str, str] = MappingProxyType(
         HEADER_NAME: "must be 1 to 64 letters, digits and -",
         HEADER_VALUE: "must be at most 1024 printable ASCII characters",
         LIMIT: 'must be like "2000 USD", "5000000 tokens" or "600 requests"',
+        FILE: "must be a path inside the folder of routes.yaml, such as teams/brand.yaml",
         ROLLOVER: 'must be like "50%", or an amount in the unit of the limit, such as "100 USD"',
     }
 )
@@ -47,6 +51,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 JobName = Annotated[str, Field(pattern=JOB)]
 TargetName = Annotated[str, Field(pattern=TARGET)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
+FileName = Annotated[str, Field(pattern=FILE, max_length=200)]
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
@@ -54,13 +59,13 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Outside = Literal["clamp", "refuse"]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
     """Unknown fields are refused, and nothing is converted: "5" is not 5."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class OrganisationSection(_Section):
+class OrganisationSection(Section):
     """Whose gateway this is, and how it counts time."""
 
     name: Text
@@ -73,7 +78,7 @@ class OrganisationSection(_Section):
     fiscal_year_starts: int = Field(default=1, ge=1, le=12, description="month, 1 is January")
 
 
-class TimeoutsSection(_Section):
+class TimeoutsSection(Section):
     """Seconds to wait. What is not stated keeps its default."""
 
     connect: Seconds | None = Field(default=None, description="for a connection; default 5")
@@ -84,7 +89,7 @@ class TimeoutsSection(_Section):
     total: Seconds | None = Field(default=None, description="for one attempt as a whole; 600")
 
 
-class ProviderSection(_Section):
+class ProviderSection(Section):
     """A place where models run."""
 
     wire: Literal["openai", "anthropic", "gemini", "litellm"] = Field(
@@ -138,7 +143,7 @@ class ProviderSection(_Section):
     timeouts: TimeoutsSection = TimeoutsSection()
 
 
-class CapabilitiesSection(_Section):
+class CapabilitiesSection(Section):
     """What a model takes, where the gateway does not know it or knows it wrongly."""
 
     temperature_min: Temperature | None = None
@@ -186,7 +191,7 @@ Prices = Annotated[
 """One price, or several that begin on different days."""
 
 
-class ModelSection(_Section):
+class ModelSection(Section):
     """What is stated about one model at one provider, over what the price book has."""
 
     price: Prices | None = Field(
@@ -201,7 +206,7 @@ class ModelSection(_Section):
     capabilities: CapabilitiesSection = CapabilitiesSection()
 
 
-class TemperatureSection(_Section):
+class TemperatureSection(Section):
     """How warm answers may be."""
 
     default: Temperature | None = Field(
@@ -215,7 +220,7 @@ class TemperatureSection(_Section):
     )
 
 
-class OutputSection(_Section):
+class OutputSection(Section):
     """How long one answer may be, in tokens."""
 
     max: Tokens
@@ -227,7 +232,24 @@ class OutputSection(_Section):
     )
 
 
-class JobSection(_Section):
+class PromptSection(Section):
+    """A prompt in a file of its own, which is versioned with this one."""
+
+    file: FileName = Field(description="inside the folder of routes.yaml, such as prompts/brand.md")
+
+
+def _system_form(system: object) -> str:
+    return "file" if isinstance(system, Mapping | PromptSection) else "text"
+
+
+System = Annotated[
+    Annotated[str, Field(min_length=1, max_length=PROMPT_MAX), Tag("text")]
+    | Annotated[PromptSection, Tag("file")],
+    Discriminator(_system_form),
+]
+
+
+class JobSection(Section):
     """A named kind of work: what apps ask for instead of a model."""
 
     purpose: str = Field(min_length=1, max_length=500, description="one sentence: what it is for")
@@ -240,11 +262,10 @@ class JobSection(_Section):
     reasoning_effort: Effort | None = Field(
         default=None, description="sent to models that take it when the caller states none"
     )
-    system: str | None = Field(
+    system: System | None = Field(
         default=None,
-        min_length=1,
-        max_length=100_000,
-        description="put before the caller's messages",
+        description="put before the caller's messages; {file: prompts/brand.md} reads it from a "
+        "file beside routes.yaml",
     )
     tags: list[Name] = Field(
         default_factory=list, max_length=16, description="tags that requests may carry"
@@ -279,7 +300,7 @@ class JobSection(_Section):
     )
 
 
-class ScopeSection(_Section):
+class ScopeSection(Section):
     """One team, app, key, job or tag; a tag without a value means each of its values."""
 
     team: Text | None = None
@@ -303,7 +324,7 @@ Scope = Annotated[
 ]
 
 
-class BudgetSection(_Section):
+class BudgetSection(Section):
     """A limit on what is spent."""
 
     scope: Scope = Field(description='whose spending: organisation, "each app", {team: brand}, ...')
@@ -325,27 +346,7 @@ class BudgetSection(_Section):
     contact: Text | None = Field(default=None, description="whom to ask for more")
 
 
-class TeamSection(_Section):
+class TeamSection(Section):
     """A team that pays."""
 
     contact: Text | None = Field(default=None, description="whom to ask about its budgets")
-
-
-class RoutesFile(_Section):
-    """The whole of routes.yaml."""
-
-    version: Literal[1]
-    organisation: OrganisationSection
-    providers: dict[Name, ProviderSection]
-    models: dict[TargetName, ModelSection] = Field(default_factory=dict)
-    jobs: dict[JobName, JobSection]
-    aliases: dict[Annotated[str, Field(pattern=ALIAS)], str] = Field(
-        default_factory=dict, description="other names for jobs: gpt-4o: extraction"
-    )
-    teams: dict[Name, TeamSection] = Field(default_factory=dict)
-    budgets: dict[Name, BudgetSection] = Field(default_factory=dict)
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of the file."""
-    return RoutesFile.model_json_schema()

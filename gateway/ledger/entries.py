@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, insert
 from gateway.metering.usage import NOTHING, Usage
 from gateway.prices.rates import Rates
 from gateway.store.database import Cursor
-from gateway.store.statements import INSERTS, prepare
+from gateway.store.statements import INSERTS, RowStatement
 from gateway.store.tables import (
     ROLLUP_DIMENSIONS,
     ROLLUP_SUMS,
@@ -36,6 +36,9 @@ CHARGE, RELEASE, LAPSE, ADJUST = "charge", "release", "lapse", "adjust"
 
 CHARGE_STATED = "the provider stated the charge"
 """The reason of an entry whose amount is the provider's word and not the product of prices."""
+
+UNBILLED = "the provider refused before any output, which it does not bill"
+"""The reason of an entry that has usage and no price."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +78,21 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str = ""
     reason: str = ""
     author: str = ""
+    beside: tuple[Aside, ...] = ()
+    """What the same attempt cost at other models' prices."""
+
+    @property
+    def total_nanos(self) -> int:
+        """All that the attempt cost, in nano-dollars."""
+        return self.amount_nanos + sum(aside.ending.amount_nanos for aside in self.beside)
+
+
+class Aside(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt used of another model, or of a tool with a fee: an entry of its own."""
+
+    target: str
+    model: str
+    ending: Ending
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,13 +163,49 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+def with_asides(entry: Entry) -> list[Entry]:
+    """The entry, and one for each thing beside it, which are written in the same transaction.
+
+    They share the ceiling of their hold: what the whole attempt cost beyond it is counted once.
+    Beside a correction they are corrections too, for the same reason.
+    """
+    kind, author = entry.ending.kind, entry.ending.author
+    nanos, tokens = entry.ceiling_nanos, entry.ceiling_tokens
+    room_nanos = max(0, nanos - entry.ending.amount_nanos)
+    room_tokens = max(0, tokens - entry.ending.tokens)
+    beside = []
+    for number, aside in enumerate(entry.ending.beside, 1):
+        share_nanos = min(room_nanos, aside.ending.amount_nanos)
+        share_tokens = min(room_tokens, aside.ending.tokens)
+        room_nanos, room_tokens = room_nanos - share_nanos, room_tokens - share_tokens
+        nanos, tokens = nanos - share_nanos, tokens - share_tokens
+        made = msgspec.structs.replace(
+            entry,
+            id=f"{entry.id}.beside-{number}",
+            draft=msgspec.structs.replace(entry.draft, target=aside.target, model=aside.model),
+            ending=msgspec.structs.replace(
+                aside.ending,
+                kind=kind,
+                author=author,
+                reason=entry.ending.reason if kind == ADJUST else aside.ending.reason,
+            ),
+            request_count=0,
+            ceiling_nanos=share_nanos,
+            ceiling_tokens=share_tokens,
+        )
+        beside.append(made)
+    if not beside:
+        return [entry]
+    return [msgspec.structs.replace(entry, ceiling_nanos=nanos, ceiling_tokens=tokens), *beside]
+
+
 class EntryWriter:
     """Writes entries and moves their roll-ups, inside somebody else's transaction."""
 
     def __init__(self, org: str, engine: str) -> None:
         self._org = org
-        self._insert = prepare(insert(EntryRow.__table__), engine)  # type: ignore[attr-defined]
-        self._upsert = prepare(_upsert(engine), engine)
+        self._insert = RowStatement(insert(EntryRow.__table__), engine)  # type: ignore[attr-defined]
+        self._upsert = RowStatement(_upsert(engine), engine)
 
     def write(self, cursor: Cursor, entries: Iterable[Entry]) -> None:
         """Insert the entries and add them to the roll-ups of their hours."""

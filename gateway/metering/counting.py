@@ -11,6 +11,7 @@ not published: their counts are estimates with o200k_base, and an entry that use
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,9 +30,12 @@ _OLDER_ENCODINGS = (
 )
 """Models, by how their names begin, first match; all others use the default."""
 
-IMAGE_TOKENS_AT_MOST = 6_000
-"""Tokens of one image: above what the large providers document for one image
-(OpenAI 1,445 to 5,000 by model and detail, Anthropic about 4,800, Gemini 258 a tile)."""
+IMAGE_TOKENS_AT_MOST = 12_000
+"""Tokens of one image: as many as the large providers document for one image at the most
+(OpenAI 10,000 patches times 1.2 in original detail, Anthropic about 4,800, Gemini 258 a tile)."""
+_DEARER_IMAGES = (("gpt-4o-mini", 48_200),)
+"""Models, by how their names begin, that bill more for an image: 2,833 and 5,667 for each of up
+to 8 tiles (OpenAI, images and vision). These tokens are for the bill and not in the context."""
 OVERHEAD_PER_REQUEST = 64
 """Tokens that a provider's chat template adds to a request, generously."""
 
@@ -41,6 +45,15 @@ class TokenCounter:
 
     def __init__(self) -> None:
         os.environ["TIKTOKEN_CACHE_DIR"] = str(_encodings_folder())
+
+    def load(self, models: Iterable[str]) -> None:
+        """Read the encodings of these models now.
+
+        It takes a third of a second that no other thread gets either, so it is no work for a
+        process that has begun to serve.
+        """
+        for name in sorted({encoding_for(model) for model in models}):
+            _encoding(name)
 
     def count(self, text: str, model: str) -> int:
         """Tokens of a text under the model's encoding; special tokens count as plain text."""
@@ -56,9 +69,18 @@ def encoding_for(model: str) -> str:
     return DEFAULT_ENCODING
 
 
-def cheap_bound(body_bytes: int, images: int) -> int:
+def image_tokens(images: int, model: str) -> int:
+    """Tokens that so many images cannot exceed on a model's bill."""
+    if not images:
+        return 0
+    short = model.rsplit("/", 1)[-1]
+    dearer = (tokens for prefix, tokens in _DEARER_IMAGES if short.startswith(prefix))
+    return images * next(dearer, IMAGE_TOKENS_AT_MOST)
+
+
+def cheap_bound(body_bytes: int, images: int, model: str) -> int:
     """Input tokens that a request of so many bytes and images cannot exceed."""
-    return body_bytes + images * IMAGE_TOKENS_AT_MOST + OVERHEAD_PER_REQUEST
+    return body_bytes + image_tokens(images, model) + OVERHEAD_PER_REQUEST
 
 
 @lru_cache(maxsize=4)

@@ -10,6 +10,8 @@ import msgspec
 
 TOKENS_PER_MESSAGE = 4
 """What a chat template adds for each message (OpenAI cookbook, counting tokens for chat)."""
+TOKENS_PER_REPLY = 3
+"""What a chat template adds to open the reply (the same place)."""
 
 _TEXT_FIELDS = (
     "content",
@@ -28,6 +30,22 @@ _TEXT_FIELDS = (
     "output",
     "input",
 )
+_BRINGS = frozenset(
+    {
+        "file",
+        "input_file",
+        "document",
+        "container_upload",
+        "item_reference",
+        "video_url",
+        "input_video",
+        "video",
+        "audio_url",
+    }
+)
+"""Parts of a message whose tokens have nothing to do with the bytes that they are said in."""
+_SAID_IN_FULL = frozenset({"text", "content"})
+"""Sources of documents that have as many tokens as their bytes allow."""
 _IMAGE_KINDS = frozenset({"image_url", "image", "input_image"})
 
 
@@ -58,6 +76,32 @@ def read_prompt(messages: bytes, tools: Sequence[bytes]) -> Prompt:
     texts += [tool.decode("utf-8", "replace") for tool in tools]
     images = sum(1 for message in decoded for _ in _images(message))
     return Prompt("\n".join(texts), len(decoded), images, sum(map(_numbers, decoded)))
+
+
+def brings_files(messages: bytes) -> bool:
+    """Whether messages, given as raw JSON, bring a file, a video or an earlier item with them.
+
+    What cannot be decoded brings none: the provider cannot read it either.
+    """
+    try:
+        return _brings(msgspec.json.decode(messages))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def _brings(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_brings, value))
+    if not isinstance(value, dict):
+        return False
+    kind, source = value.get("type"), value.get("source")
+    if kind == "document" and isinstance(source, dict) and source.get("type") in _SAID_IN_FULL:
+        return _brings(source)
+    if "file_id" in value or (kind is None and value.keys() == {"id"}):
+        return True
+    if isinstance(kind, str) and kind in _BRINGS:
+        return True
+    return any(_brings(value[name]) for name in ("content", "output", "source") if name in value)
 
 
 def text_of_choices(lists: Sequence[bytes]) -> str:

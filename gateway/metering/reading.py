@@ -18,21 +18,16 @@ its whole, nothing is negative, and no report, however odd, raises.
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from types import MappingProxyType
-from typing import Any
 
 from msgspec.structs import replace
 
-from gateway.metering.usage import CLASSES, Usage
+from gateway.metering.figures import Raw, first, number, number_of_money, part, searches
+from gateway.metering.usage import Usage
 
-Raw = Mapping[str, Any]
-
-_MOST = 1_000_000_000
-"""The largest number that is taken for a count; no model has a thousandth of it."""
-_DIGITS = 10
 _TICKS_PER_DOLLAR = 10_000_000_000
 """xAI states charges in ten-billionths of a dollar."""
 _TEXT, _IMAGE, _VIDEO, _AUDIO, _DOCUMENT = "TEXT", "IMAGE", "VIDEO", "AUDIO", "DOCUMENT"
@@ -52,14 +47,19 @@ def openai_chat(raw: Raw) -> Usage | None:
     Also Azure, Mistral, Groq, DeepSeek, xAI, OpenRouter, Ollama, llama.cpp, vLLM, and Gemini's
     OpenAI-compatible endpoint.
     """
-    parts_in = _part(raw, "prompt_tokens_details") or _part(raw, "prompt_token_details")
-    parts_out = _part(raw, "completion_tokens_details")
-    return _inside(raw, ("prompt_tokens", "completion_tokens"), parts_in, parts_out, _searches(raw))
+    if "prompt_tokens" not in raw and "input_tokens" in raw:
+        return openai_responses(raw, searches(raw))  # some servers have one usage for all forms
+    parts_in = part(raw, "prompt_tokens_details") or part(raw, "prompt_token_details")
+    parts_out = part(raw, "completion_tokens_details")
+    return _inside(raw, ("prompt_tokens", "completion_tokens"), parts_in, parts_out, searches(raw))
 
 
 def openai_responses(raw: Raw, calls: int = 0) -> Usage | None:
     """Usage of a response in OpenAI's Responses shape; `calls` are billed tool calls."""
-    parts_in, parts_out = _part(raw, "input_tokens_details"), _part(raw, "output_tokens_details")
+    if "input_tokens" not in raw and "prompt_tokens" in raw:
+        usage = openai_chat(raw)
+        return None if usage is None else replace(usage, requests=calls)
+    parts_in, parts_out = part(raw, "input_tokens_details"), part(raw, "output_tokens_details")
     return _inside(raw, ("input_tokens", "output_tokens"), parts_in, parts_out, calls)
 
 
@@ -71,66 +71,50 @@ def litellm_chat(raw: Raw) -> Usage | None:
     in the prompt, unless it was grounded: then only the total holds it. LiteLLM writes zeros
     where the provider told nothing: all zeros are None here.
     """
-    prompt, completion = _number(raw, "prompt_tokens") or 0, _number(raw, "completion_tokens") or 0
-    total = _number(raw, "total_tokens") or 0
+    prompt, completion = number(raw, "prompt_tokens") or 0, number(raw, "completion_tokens") or 0
+    total = number(raw, "total_tokens") or 0
     if not (prompt or completion or total):
         return None
-    parts = _part(raw, "prompt_tokens_details")
-    tool_use = _number(parts, "tool_use_tokens") or 0
+    parts = part(raw, "prompt_tokens_details")
+    tool_use = number(parts, "tool_use_tokens") or 0
     if total >= prompt + completion + tool_use:
         prompt += tool_use
-    read = _first(_number(parts, "cached_tokens"), _number(raw, "cache_read_input_tokens"))
-    written = _first(
-        _number(parts, "cache_write_tokens"), _number(raw, "cache_creation_input_tokens")
-    )
+    read = first(number(parts, "cached_tokens"), number(raw, "cache_read_input_tokens"))
+    written = first(number(parts, "cache_write_tokens"), number(raw, "cache_creation_input_tokens"))
     usage = _inside(
         {**raw, "prompt_tokens": prompt},
         ("prompt_tokens", "completion_tokens"),
         {**parts, "cached_tokens": read, "cache_write_tokens": written},
-        _part(raw, "completion_tokens_details"),
-        _searches(raw) or _number(parts, "web_search_requests") or 0,
+        part(raw, "completion_tokens_details"),
+        searches(raw) or number(parts, "web_search_requests") or 0,
     )
     if usage is None:
         return None
-    split = _part(parts, "cache_creation_token_details")
-    hour = min(_number(split, "ephemeral_1h_input_tokens") or 0, usage.cache_write)
+    split = part(parts, "cache_creation_token_details")
+    hour = min(number(split, "ephemeral_1h_input_tokens") or 0, usage.cache_write)
     return replace(usage, cache_write=usage.cache_write - hour, cache_write_1h=hour)
 
 
-def anthropic(raw: Raw) -> Usage | None:
-    """Usage of an Anthropic message; a write without the split is a five-minute one.
-
-    A compaction of the context is billed and told only in `iterations`, so it is added. The
-    other iterations of this model are in the top level already; an advisor's are another
-    model's, at its own rates, and not part of this usage.
-    """
-    own = _anthropic_counts(raw)
-    iterations = raw.get("iterations")
-    if own is None or not isinstance(iterations, list):
-        return own
-    for iteration in iterations:
-        if isinstance(iteration, dict) and iteration.get("type") == "compaction":
-            more = _anthropic_counts(iteration)
-            own = own if more is None else _sum(own, more)
-    return own
-
-
-def gemini(raw: Raw) -> Usage | None:
-    """Usage of a Gemini answer (usageMetadata), from the Developer API or from Vertex."""
-    prompt, total = _number(raw, "promptTokenCount"), _number(raw, "totalTokenCount")
-    written, thoughts = _number(raw, "candidatesTokenCount"), _number(raw, "thoughtsTokenCount")
-    tools = _number(raw, "toolUsePromptTokenCount") or 0
+def gemini(raw: Raw, calls: int = 0) -> Usage | None:
+    """Usage of a Gemini answer (usageMetadata), from the Developer API or from Vertex; `calls`
+    are the ones with a fee, as `gemini_calls` has them."""
+    prompt, total = number(raw, "promptTokenCount"), number(raw, "totalTokenCount")
+    written, thoughts = number(raw, "candidatesTokenCount"), number(raw, "thoughtsTokenCount")
+    tools = number(raw, "toolUsePromptTokenCount") or 0
     if prompt is None:
         if total is None:
             return None
         prompt = max(0, total - tools - (written or 0) - (thoughts or 0))
     prompt += tools
     untold = max(0, (total or 0) - prompt - (written or 0) - (thoughts or 0))
+    pieces = _pieces(raw, "candidatesTokensDetails")
+    if written is not None and written + untold >= pieces > written:
+        written, untold = pieces, untold - (pieces - written)  # pictures that the count left out
     if written is None:
         written, untold = untold, 0
     if thoughts is None:
         thoughts = untold
-    cached = min(_number(raw, "cachedContentTokenCount") or 0, prompt)
+    cached = min(number(raw, "cachedContentTokenCount") or 0, prompt)
     audio_cached = min(_modality(raw, "cacheTokensDetails", _AUDIO), cached)
     audio = sum(_modality(raw, name, _AUDIO) for name in _GEMINI_INPUT)
     audio = min(max(0, audio - audio_cached), prompt - cached)
@@ -149,18 +133,29 @@ def gemini(raw: Raw) -> Usage | None:
         reasoning=thoughts,
         audio_output=audio_out,
         image_output=image_out,
+        requests=calls,
     )
 
 
+def gemini_calls(model: str, searches: int) -> int:
+    """Calls with a fee of an answer grounded by so many web searches.
+
+    Up to Gemini 2.5 a grounded answer has one fee, however many searches it took; from Gemini 3
+    on each search has one (Gemini API pricing, grounding with Google Search).
+    """
+    return min(searches, 1) if _ONE_FEE.search(model) else searches
+
+
+_ONE_FEE = re.compile(r"gemini-[12]\b")
 _GEMINI_INPUT = ("promptTokensDetails", "toolUsePromptTokensDetails")
 
 
 def ollama(raw: Raw) -> Usage | None:
     """Usage of Ollama's native API; None when the prompt's count is missing (a full cache hit)."""
-    prompt, output = _number(raw, "prompt_eval_count"), _number(raw, "eval_count")
+    prompt, output = number(raw, "prompt_eval_count"), number(raw, "eval_count")
     if prompt is None:
         return None
-    cached = min(_number(raw, "prompt_eval_cached_count") or 0, prompt)
+    cached = min(number(raw, "prompt_eval_cached_count") or 0, prompt)
     return Usage(input=prompt - cached, cache_read=cached, output=output or 0)
 
 
@@ -187,44 +182,23 @@ def stated_cost(raw: Raw, flavour: str) -> Decimal | None:
     `cost` is its fee alone, and what the key was charged stands beside it.
     """
     if flavour == "xai":
-        ticks = _number_of_money(raw.get("cost_in_usd_ticks"))
+        ticks = number_of_money(raw.get("cost_in_usd_ticks"))
         return None if ticks is None else ticks / _TICKS_PER_DOLLAR
     if flavour != "openrouter":
         return None
-    cost = _number_of_money(raw.get("cost"))
+    cost = number_of_money(raw.get("cost"))
     if cost is None or raw.get("is_byok") is not True:
         return cost
-    charged = _number_of_money(_part(raw, "cost_details").get("upstream_inference_cost"))
+    charged = number_of_money(part(raw, "cost_details").get("upstream_inference_cost"))
     return None if charged is None else cost + charged
-
-
-def _anthropic_counts(raw: Raw) -> Usage | None:
-    prompt, output = _number(raw, "input_tokens"), _number(raw, "output_tokens")
-    if prompt is None:
-        return None
-    written = _number(raw, "cache_creation_input_tokens") or 0
-    split = _part(raw, "cache_creation")
-    hour = _number(split, "ephemeral_1h_input_tokens") or 0
-    short = _number(split, "ephemeral_5m_input_tokens") or 0
-    thinking = _number(_part(raw, "output_tokens_details"), "thinking_tokens") or 0
-    thinking = min(thinking, output or 0)
-    return Usage(
-        input=prompt,
-        cache_read=_number(raw, "cache_read_input_tokens") or 0,
-        cache_write=max(short, written - hour),
-        cache_write_1h=hour,
-        output=(output or 0) - thinking,
-        reasoning=thinking,
-        requests=_searches(raw),
-    )
 
 
 def _inside(
     raw: Raw, names: tuple[str, str], parts_in: Raw, parts_out: Raw, calls: int
 ) -> Usage | None:
     """Totals with their parts inside, made disjoint; None when the input cannot be told."""
-    prompt, completion = _number(raw, names[0]), _number(raw, names[1])
-    total = _number(raw, "total_tokens")
+    prompt, completion = number(raw, names[0]), number(raw, names[1])
+    total = number(raw, "total_tokens")
     if prompt is None:
         if total is None:
             return None
@@ -232,25 +206,25 @@ def _inside(
     if completion is None:
         completion = max(0, (total or 0) - prompt)
     beside = max(0, (total or 0) - prompt - completion)
-    audio = _number(parts_in, "audio_tokens") or 0
-    if _number(raw, "prompt_audio_seconds"):
+    audio = number(parts_in, "audio_tokens") or 0
+    thought = first(number(parts_out, "reasoning_tokens"), number(raw, "reasoning_tokens"))
+    cached, written = _cached(raw, parts_in), _written(parts_in)
+    if number(raw, "prompt_audio_seconds"):
         prompt, audio, beside = prompt + beside, audio + beside, 0
-    thought = _number(parts_out, "reasoning_tokens") or 0
+    elif _is_beside(cached + written, prompt, total, beside, thought):
+        prompt, beside = prompt + cached + written, 0
     if total is None and thought > completion:
         beside = thought  # a part that is larger than its whole is not inside it
-    cached = min(_cached(raw, parts_in), prompt)
-    written = _first(
-        _number(parts_in, "cache_write_tokens"), _number(parts_in, "cache_creation_tokens")
-    )
+    cached = min(cached, prompt)
     written = min(written, prompt - cached)
-    cached_parts = _part(parts_in, "cached_tokens_details")
-    cached_audio = min(_number(cached_parts, "audio_tokens") or 0, cached)
+    cached_parts = part(parts_in, "cached_tokens_details")
+    cached_audio = min(number(cached_parts, "audio_tokens") or 0, cached)
     audio = min(max(0, audio - cached_audio), prompt - cached - written)
-    image = min(_number(parts_in, "image_tokens") or 0, prompt - cached - written - audio)
+    image = min(number(parts_in, "image_tokens") or 0, prompt - cached - written - audio)
     output = completion + beside
     reasoning = min(max(thought, beside), output)
-    audio_out = min(_number(parts_out, "audio_tokens") or 0, output - reasoning)
-    image_out = min(_number(parts_out, "image_tokens") or 0, output - reasoning - audio_out)
+    audio_out = min(number(parts_out, "audio_tokens") or 0, output - reasoning)
+    image_out = min(number(parts_out, "image_tokens") or 0, output - reasoning - audio_out)
     return Usage(
         input=prompt - cached - written - audio - image,
         cache_read=cached - cached_audio,
@@ -266,74 +240,50 @@ def _inside(
     )
 
 
+def _is_beside(kept: int, prompt: int, total: int | None, beside: int, thought: int) -> bool:
+    """Whether cached and written tokens are beside the prompt, as servers have it that pass
+    Anthropic's figures on in OpenAI's shape: the total says so, or they would not fit inside."""
+    if total is None:
+        return kept > prompt
+    return 0 < kept == beside != thought
+
+
+def _written(parts: Raw) -> int:
+    """Input written to the cache, under the name that OpenAI, LiteLLM or Qwen gives it."""
+    return first(
+        number(parts, "cache_write_tokens"),
+        number(parts, "cache_creation_tokens"),
+        number(parts, "cache_creation_input_tokens"),
+    )
+
+
 def _cached(raw: Raw, parts: Raw) -> int:
     """Cached input, under the name that OpenAI, DeepSeek, Mistral or Moonshot gives it."""
-    return _first(
-        _number(parts, "cached_tokens"),
-        _number(raw, "prompt_cache_hit_tokens"),
-        _number(raw, "num_cached_tokens"),
-        _number(raw, "cached_tokens"),
+    return first(
+        number(parts, "cached_tokens"),
+        number(raw, "prompt_cache_hit_tokens"),
+        number(raw, "num_cached_tokens"),
+        number(raw, "cached_tokens"),
     )
-
-
-def _searches(raw: Raw) -> int:
-    """Web searches with a fee, as Anthropic tells them, and OpenRouter."""
-    return _first(
-        _number(_part(raw, "server_tool_use"), "web_search_requests"),
-        _number(_part(raw, "server_tool_use_details"), "web_search_requests"),
-    )
-
-
-def _number(raw: Raw, name: str) -> int | None:
-    """A count; None when it is missing, null, negative, or no number.
-
-    JSON made from protocol buffers has large numbers as text, and some servers compute counts as
-    floats; a part of a token is a token.
-    """
-    value = raw.get(name)
-    if isinstance(value, str) and len(value) <= _DIGITS and value.isascii() and value.isdigit():
-        value = int(value)
-    if isinstance(value, float) and math.isfinite(value):
-        value = math.ceil(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST:
-        return None
-    return value
-
-
-def _number_of_money(value: object) -> Decimal | None:
-    """An amount of zero or more; None for anything else. Floats by their shortest text."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        amount = Decimal(str(value))
-    except (InvalidOperation, ValueError):
-        return None
-    return amount if amount.is_finite() and 0 <= amount <= _MOST * _TICKS_PER_DOLLAR else None
-
-
-def _part(raw: Raw, name: str) -> Raw:
-    value = raw.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _first(*values: int | None) -> int:
-    return next((value for value in values if value), 0)
 
 
 def _modality(raw: Raw, name: str, modality: str) -> int:
+    return sum(tokens for kind, tokens in _details(raw, name) if kind == modality)
+
+
+def _pieces(raw: Raw, name: str) -> int:
+    return sum(tokens for _kind, tokens in _details(raw, name))
+
+
+def _details(raw: Raw, name: str) -> list[tuple[object, int]]:
+    """Modalities and tokens of a list of details."""
     details = raw.get(name)
-    if not isinstance(details, list):
-        return 0
-    return sum(
-        _number(part, "tokenCount") or 0
-        for part in details
-        if isinstance(part, dict) and _named(part.get("modality")) == modality
-    )
+    return [
+        (_named(each.get("modality")), number(each, "tokenCount") or 0)
+        for each in (details if isinstance(details, list) else ())
+        if isinstance(each, dict)
+    ]
 
 
 def _named(modality: object) -> object:
     return _NUMBERED.get(modality) if isinstance(modality, int) else modality
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(**{name: getattr(one, name) + getattr(other, name) for name in CLASSES})

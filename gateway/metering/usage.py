@@ -69,5 +69,27 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         """All tokens: what token budgets are charged with."""
         return self.input_total + self.output_total
 
+    def plus(self, other: Usage) -> Usage:
+        """Both together, class by class."""
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in CLASSES})
+
+    def less(self, part: Usage) -> Usage:
+        """What is left without a part of it, whose text output need not tell its reasoning."""
+        left = {name: getattr(self, name) - getattr(part, name) for name in CLASSES}
+        beyond = max(0, -left["output"])
+        left["output"], left["reasoning"] = left["output"] + beyond, left["reasoning"] - beyond
+        return Usage(**left)
+
 
 NOTHING = Usage()
+
+
+class Extra(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer used beside its own usage, at a price of its own.
+
+    `of` names the model whose tokens they are, such as an advisor's, or the tool whose calls have
+    a fee (`requests`).
+    """
+
+    of: str
+    usage: Usage

@@ -24,7 +24,8 @@ from gateway.jobs.routes import Job, Target
 from gateway.ledger.entries import Draft
 from gateway.metering.counting import TokenCounter
 from gateway.pipeline.asked import Asked, Trace
-from gateway.pipeline.bounding import Bounding, Ceiling, prices_of
+from gateway.pipeline.beside import OtherPrices
+from gateway.pipeline.bounding import Bounding, Ceiling, context_by_name, prices_of
 from gateway.pipeline.presence import Presence, while_present
 from gateway.pipeline.streams import DRAIN_SECONDS
 from gateway.treasury.budgets import Payer
@@ -102,6 +103,7 @@ class Admitting:
     treasury: Treasury
     counter: TokenCounter
     clock: Clock
+    others: OtherPrices
 
     async def admit(
         self, run: Run, target: Target, offer: Offer, remake: Remake
@@ -145,7 +147,9 @@ class Admitting:
             effective=effective,
             system_bytes=len(job.system or "") * 6 if effective.system_first else 0,
             first_attempt=offer.draft.attempt == 1,
+            brought=context_by_name(run.asked.chat, target),
             prices=prices_of(target, now, now + round(job.wait_for_room * MICROS)),
+            beside=self.others.wanted(run.asked.chat, target, now),
         )
 
     async def _ask(

@@ -12,19 +12,24 @@ import asyncio
 import msgspec
 
 from gateway.errors import BadRequest, TooLarge, UnpricedModel
-from gateway.jobs.forms import RESPONSES
 from gateway.jobs.parameters import Effective
 from gateway.jobs.routes import Target
 from gateway.metering.counting import (
-    IMAGE_TOKENS_AT_MOST,
     OVERHEAD_PER_REQUEST,
     TokenCounter,
     cheap_bound,
+    image_tokens,
 )
-from gateway.metering.prompts import TOKENS_PER_MESSAGE, read_prompt
+from gateway.metering.prompts import (
+    TOKENS_PER_MESSAGE,
+    TOKENS_PER_REPLY,
+    brings_files,
+    read_prompt,
+)
+from gateway.pipeline.beside import Wanted
 from gateway.prices.rates import TEXT_CLASSES, Price, bound
 from gateway.treasury.budgets import Amounts
-from gateway.wire.request_body import RequestBody
+from gateway.wire.request_body import AN_HOUR, AUDIO, FILE, IMAGE, RequestBody, says
 
 COUNTED_ON_THE_LOOP = 4_000
 """Characters that are counted without going to a thread (about half a millisecond)."""
@@ -53,13 +58,18 @@ class Bounding(msgspec.Struct, frozen=True):
     system_bytes: int
     """Bytes that the job's own prompt adds."""
     first_attempt: bool
+    brought: int
+    """Input tokens that the request only names; see `context_by_name`."""
     prices: tuple[Price, ...]
     """Every price that may be valid when the attempt is admitted; see `prices_of`."""
+    beside: tuple[Wanted, ...] = ()
+    """What the answer may use at prices of its own."""
 
     def cheap(self) -> Ceiling:
         """The ceiling by the size of the request alone."""
-        tokens = cheap_bound(self.chat.size + self.system_bytes, self.chat.images)
-        return self.ceiling(tokens + _context_by_name(self.chat, self.target))
+        size = self.chat.size + self.system_bytes
+        tokens = cheap_bound(size, self.chat.images, self.target.model)
+        return self.ceiling(tokens + self.brought)
 
     async def exact(self, counter: TokenCounter) -> Ceiling:
         """The ceiling by a count of tokens; never above the cheap one."""
@@ -67,15 +77,19 @@ class Bounding(msgspec.Struct, frozen=True):
         known = self.target.provider.flavour in _KNOWN_ENCODINGS
         up, down = _EXACT_MARGIN if known else _ESTIMATE_MARGIN
         tokens = counted * up // down + OVERHEAD_PER_REQUEST
-        tokens += _context_by_name(self.chat, self.target)
+        tokens += self.brought
         return self.ceiling(min(tokens, self.cheap().input_tokens))
 
     def too_large(self, ceiling: Ceiling) -> bool:
-        """Whether input and output might not fit the model's context window."""
+        """Whether text and output might not fit the model's context window.
+
+        How much of it an image takes is the provider's to say: the bill may have more.
+        """
         window = self.target.context_window
-        if window is None or _context_by_name(self.chat, self.target):
+        if window is None or self.brought:
             return False  # unknown, or the provider cuts what it was told to remember
-        return ceiling.input_tokens + self.effective.output_limit > window
+        text = ceiling.input_tokens - image_tokens(self.chat.images, self.target.model)
+        return text + self.effective.output_limit > window
 
     def refuse_size(self, ceiling: Ceiling) -> TooLarge:
         """The error for a request that does not fit the context window."""
@@ -106,10 +120,12 @@ class Bounding(msgspec.Struct, frozen=True):
         limit = effective.output_limit if output_limit is None else output_limit
         output_tokens = effective.n * limit
         service_tier, classes = _service_tier(self.chat), _classes(self.chat)
+        conversation = input_tokens + output_tokens
+        again = sum(wanted.input_tokens(conversation) for wanted in self.beside)
         nanos = max(
             bound(
                 price,
-                input_tokens=input_tokens,
+                input_tokens=input_tokens + again,
                 output_tokens=output_tokens,
                 service_tier=service_tier,
                 requests=SEARCHES_AT_MOST if _may_search(self.chat) else 0,
@@ -117,8 +133,11 @@ class Bounding(msgspec.Struct, frozen=True):
             )
             for price in self.prices
         )
+        nanos += sum(wanted.bound(conversation) for wanted in self.beside)
+        written = sum(wanted.uses * wanted.output_tokens for wanted in self.beside)
         requests = 1 if self.first_attempt else 0
-        return Ceiling(Amounts(nanos, input_tokens + output_tokens, requests), input_tokens)
+        tokens = conversation + 2 * again + written
+        return Ceiling(Amounts(nanos, tokens, requests), input_tokens)
 
 
 def prices_of(target: Target, now: int, until: int) -> tuple[Price, ...]:
@@ -139,7 +158,10 @@ def prices_of(target: Target, now: int, until: int) -> tuple[Price, ...]:
 async def count_input(
     counter: TokenCounter, chat: RequestBody, target: Target, effective: Effective
 ) -> int:
-    """Input tokens of a request by our own count, the job's prompt and images included."""
+    """Input tokens of a request by our own count, the job's prompt and images included.
+
+    Never more than its size allows: a count that is booked is within what was held.
+    """
     name = "messages" if "messages" in chat.fields else "input"
     said = effective.set.get(name) or bytes(chat.fields.get(name, b"[]"))
     beside = [
@@ -149,7 +171,11 @@ async def count_input(
     ]
     prompt = read_prompt(said, beside)
     text = prompt.tokens + await count_text(counter, prompt.text, target.model)
-    return text + prompt.messages * TOKENS_PER_MESSAGE + prompt.images * IMAGE_TOKENS_AT_MOST
+    seen = image_tokens(prompt.images, target.model)
+    size = len(said) + sum(map(len, beside))
+    most = cheap_bound(size, chat.images, target.model)
+    template = prompt.messages * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY
+    return min(text + template + seen, most)
 
 
 async def count_text(counter: TokenCounter, text: str, model: str) -> int:
@@ -159,27 +185,27 @@ async def count_text(counter: TokenCounter, text: str, model: str) -> int:
     return await asyncio.to_thread(counter.count, text, model)
 
 
-def _context_by_name(chat: RequestBody, target: Target) -> int:
+def context_by_name(chat: RequestBody, target: Target) -> int:
     """Input tokens that a request only names: an earlier response, a conversation, a file.
 
-    Nobody can tell how many, so it is the model's whole context. Raises BadRequest when that is
-    not known either.
+    The pages of a document that is sent along have little to do with its bytes either. Nobody can
+    tell how many they are, so it is the model's whole context. Raises BadRequest when that is not
+    known either.
     """
     named = next((name for name in _NAMES_OF_CONTEXT if name in chat.fields), None)
-    if named is None and not (chat.form == RESPONSES and _names_files(chat)):
+    if named is None and not (FILE in chat.signs and brings_files(_messages(chat))):
         return 0
     if target.context_window is None:
         raise BadRequest(
             f"{named or 'a file'} brings an unknown number of tokens, and the context window of"
             f" {target.name} is not known either; state it in routes.yaml",
-            param=named or "input",
+            param=named or ("messages" if "messages" in chat.fields else "input"),
         )
     return target.context_window
 
 
-def _names_files(chat: RequestBody) -> bool:
-    said = bytes(chat.fields.get("input", b""))
-    return b'"file_id"' in said or b'"item_reference"' in said or b'"file_url"' in said
+def _messages(chat: RequestBody) -> bytes:
+    return bytes(chat.fields.get("messages", chat.fields.get("input", b"")))
 
 
 _BESIDE_THE_MESSAGES = ("tools", "functions", "system", "instructions")
@@ -200,18 +226,17 @@ def _may_search(chat: RequestBody) -> bool:
     fields = chat.fields
     if "web_search_options" in fields or "search" in chat.model:
         return True
-    return "tools" in fields and b"search" in bytes(fields["tools"])
+    return "tools" in fields and says(fields["tools"], b"search")
 
 
 def _classes(chat: RequestBody) -> frozenset[str]:
     """The token classes that this request can be billed in."""
-    fields, classes = chat.fields, _PLAIN
-    messages = bytes(fields.get("messages", fields.get("input", b"")))
-    if b'"cache_control"' in messages and b'"1h"' in messages:
+    fields, signs, classes = chat.fields, chat.signs, _PLAIN
+    if AN_HOUR in signs:
         classes = classes | {"cache_write_1h"}
-    if b'"input_audio"' in messages or "audio" in fields:
+    if AUDIO in signs or "audio" in fields:
         classes = classes | {"audio_input", "audio_output", "cache_read_audio"}
-    if b"image" in messages:
+    if IMAGE in signs:
         classes = classes | {"image_input"}
     if "modalities" in fields or "image" in chat.model:
         classes = classes | {"image_output", "audio_output"}

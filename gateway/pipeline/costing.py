@@ -15,12 +15,13 @@ import msgspec
 
 from gateway.errors import UpstreamFailed
 from gateway.jobs.routes import Target
-from gateway.ledger.entries import CHARGE_STATED, COUNTED, PRESUMED, REPORTED, Ending
+from gateway.ledger.entries import CHARGE_STATED, COUNTED, PRESUMED, REPORTED, UNBILLED, Ending
 from gateway.metering.usage import NOTHING, Usage
 from gateway.money import NANOS_PER_DOLLAR
+from gateway.pipeline.beside import OtherPrices, by_round, round_apart
 from gateway.prices.answering import price_of_answer
 from gateway.prices.book import PriceBook
-from gateway.prices.rates import NO_COST, Price, charge
+from gateway.prices.rates import NO_COST, Charge, Price, charge, charge_at
 from gateway.treasury.holds import Hold
 from gateway.upstreams.protocol import Meter
 
@@ -28,14 +29,24 @@ from gateway.upstreams.protocol import Meter
 class Costing:
     """Prices usage; remembers the price of each model that has answered."""
 
-    def __init__(self, book: PriceBook) -> None:
-        self._book = book
+    def __init__(self, book: PriceBook, others: OtherPrices) -> None:
+        self._book, self._others = book, others
         self._known: dict[tuple[str, str], Price] = {}
 
     def reported(self, target: Target, meter: Meter, outcome: str, admitted_at: int) -> Ending:
         """The ending of an attempt whose usage the provider told, at the price of its admission."""
         price = self._price(target, meter.model, admitted_at)
-        return _priced(price, meter, meter.usage or NOTHING, outcome, REPORTED)
+        if meter.unbilled:
+            free = charge_at(NO_COST, meter.usage or NOTHING, None)
+            ending = _priced(free, meter, meter.usage or NOTHING, outcome, REPORTED)
+            return msgspec.structs.replace(ending, reason=UNBILLED)
+        usage, cost, apart = by_round(price, meter, meter.usage or NOTHING)
+        ending = _priced(cost, meter, usage, outcome, REPORTED)
+        if not (apart or meter.extras):
+            return ending
+        rounds = tuple(round_apart(target, meter, other, its) for other, its in apart)
+        extras = self._others.asides(target, price, meter, admitted_at)
+        return msgspec.structs.replace(ending, beside=(*rounds, *extras))
 
     def counted(
         self,
@@ -57,7 +68,10 @@ class Costing:
             more = max(0, counted_output - told.output_total)
             usage = msgspec.structs.replace(told, output=told.output + more)
         price = self._price(target, meter.model, admitted_at)
-        return _priced(price, meter, usage, outcome, COUNTED)
+        cost = charge(price, usage, meter.service_tier)
+        ending = _priced(cost, meter, usage, outcome, COUNTED)
+        extras = self._others.asides(target, price, meter, admitted_at)
+        return msgspec.structs.replace(ending, beside=extras) if extras else ending
 
     def _price(self, target: Target, served: str, admitted_at: int) -> Price:
         """The price of the model that answered, as it was when the attempt was admitted.
@@ -80,8 +94,7 @@ _NO_PRICE = Price(rates=NO_COST, source="nobody")
 """Never used: a target without any price is refused before it is asked (law 10)."""
 
 
-def _priced(price: Price, meter: Meter, usage: Usage, outcome: str, quality: str) -> Ending:
-    cost = charge(price, usage, meter.service_tier)
+def _priced(cost: Charge, meter: Meter, usage: Usage, outcome: str, quality: str) -> Ending:
     nanos, rates = cost.amount_nanos, cost.rates
     if meter.stated_cost is not None and quality == REPORTED:
         nanos = int((meter.stated_cost * NANOS_PER_DOLLAR).to_integral_value(ROUND_HALF_EVEN))

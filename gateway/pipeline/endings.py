@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError, UpstreamFailed
+from gateway.errors import GatewayError, UpstreamFailed, UpstreamTimedOut
 from gateway.jobs.parameters import Effective
 from gateway.jobs.routes import Job, Target
 from gateway.ledger.entries import Ending
@@ -28,9 +28,15 @@ from gateway.pipeline.bounding import count_input, count_text
 from gateway.pipeline.costing import Costing, failed, presumed
 from gateway.treasury.holds import Hold
 from gateway.treasury.treasury import Treasury
+from gateway.upstreams.failures import ToldFailure
 from gateway.upstreams.protocol import Meter, PlainReply, Prepared, StreamReply
 
 log = logging.getLogger(__name__)
+
+IN_FLIGHT_TOKENS = 16
+"""Output that a provider may have made, and bills, after the last of it that was read and before it
+noticed that we had hung up: a fifth of a second of a quick model. Cut by the provider itself, a
+stream has none."""
 
 
 @dataclass(slots=True)
@@ -73,18 +79,32 @@ class Endings:
         await self._settle(attempt, trace, failed(attempt.hold, error, outcome_of(error)))
 
     async def streamed(
-        self, attempt: Attempt, reply: StreamReply, trace: Trace, outcome: str
+        self,
+        attempt: Attempt,
+        reply: StreamReply,
+        trace: Trace,
+        outcome: str,
+        failure: UpstreamFailed | None = None,
     ) -> None:
-        """A stream is over; a cut one is booked by what it told and what was delivered."""
+        """A stream is over, by a failure or otherwise; a cut one is booked by what it told and
+        what was delivered, and at its ceiling when nothing could be read of it at all."""
         if reply.complete and reply.meter.usage is not None:
             ending = self._costing.reported(
                 attempt.target, reply.meter, outcome, attempt.hold.admitted_at
             )
             await self._settle(attempt, trace, ending)
+            return
+        meter, text = reply.meter, reply.delivered_text()
+        cut = outcome == "provider_cut" and not isinstance(failure, ToldFailure)
+        if cut and not (text or meter.model or meter.usage):
+            # Bytes came, and nothing in them was of an answer: it may have been made all the same.
+            reason = "nothing could be read of what the provider sent"
+            work = self._settle(attempt, trace, presumed(attempt.hold, outcome, reason))
         else:
-            text = reply.delivered_text()
-            work = self._count_and_settle(attempt, reply.meter, text, trace, outcome)
-            await self._uncancelled(work)
+            ours = outcome != "provider_cut" or isinstance(failure, UpstreamTimedOut)
+            under_way = IN_FLIGHT_TOKENS if ours and not reply.complete else 0
+            work = self._count_and_settle(attempt, meter, text, trace, outcome, under_way)
+        await self._uncancelled(work)
 
     def abandoned(self, attempt: Attempt) -> None:
         """Nobody waits any more and nothing had come: the caller left and the job says to stop,
@@ -96,7 +116,7 @@ class Endings:
         trace = Trace(attempt.hold.draft.request_id)
         outcome = "caller_left" if attempt.job.on_disconnect == "cancel" else "shutting_down"
         if attempt.asked.chat.stream:
-            work = self._count_and_settle(attempt, Meter(), "", trace, outcome)
+            work = self._count_and_settle(attempt, Meter(), "", trace, outcome, IN_FLIGHT_TOKENS)
         else:
             reason = "nobody waited for the answer any more"
             work = self._settle(attempt, trace, presumed(attempt.hold, outcome, reason))
@@ -108,15 +128,23 @@ class Endings:
             await asyncio.wait(tuple(self._background))
 
     async def _count_and_settle(
-        self, attempt: Attempt, meter: Meter, text: str, trace: Trace, outcome: str
+        self,
+        attempt: Attempt,
+        meter: Meter,
+        text: str,
+        trace: Trace,
+        outcome: str,
+        under_way: int = 0,
     ) -> None:
-        target = attempt.target
+        """Book by our own count. `under_way` are output tokens beyond what has arrived, but not
+        beyond what was asked for."""
+        target, effective = attempt.target, attempt.effective
         counted_input = 0
         if meter.usage is None:
-            counted_input = await count_input(
-                self._counter, attempt.asked.chat, target, attempt.effective
-            )
+            counted_input = await count_input(self._counter, attempt.asked.chat, target, effective)
         counted_output = await count_text(self._counter, text, target.model)
+        most = max(counted_output, effective.n * effective.output_limit)
+        counted_output = min(counted_output + under_way, most)
         counts = (counted_input, counted_output)
         ending = self._costing.counted(target, meter, counts, outcome, attempt.hold.admitted_at)
         await self._settle(attempt, trace, ending)
@@ -126,7 +154,7 @@ class Endings:
         metrics, place = self._metrics, (attempt.job.name, attempt.target.name)
         metrics.count(metrics.attempts, (attempt.target.name, ending.outcome))
         metrics.observe(metrics.upstream, place, time.perf_counter() - attempt.began)
-        trace.cost_nanos += ending.amount_nanos
+        trace.cost_nanos += ending.total_nanos
         await self._treasury.settle(attempt.hold, ending)
 
     async def _uncancelled(self, work: Coroutine[Any, Any, None]) -> None:

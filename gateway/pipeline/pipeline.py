@@ -35,6 +35,7 @@ from gateway.metering.counting import TokenCounter
 from gateway.metrics import Metrics
 from gateway.pipeline.admitting import Admitting, Offer, Remake, Run, Short
 from gateway.pipeline.asked import Asked, Trace, accepted_tags
+from gateway.pipeline.beside import OtherPrices
 from gateway.pipeline.endings import Attempt, Endings
 from gateway.pipeline.presence import Presence, while_present
 from gateway.pipeline.streams import MeteredStream
@@ -42,7 +43,7 @@ from gateway.treasury.holds import Hold
 from gateway.treasury.treasury import Treasury
 from gateway.upstreams.breaker import Breaker
 from gateway.upstreams.protocol import Call, PlainReply, Prepared, Upstream
-from gateway.wire.request_body import read_metadata
+from gateway.wire.request_body import read_metadata, without_metadata
 
 _BACKOFF_SECONDS = 0.2
 _BACKOFF_MOST_SECONDS = 2.0
@@ -62,16 +63,20 @@ class Parts:
     endings: Endings
     metrics: Metrics
     clock: Clock
+    others: OtherPrices
 
 
 class Pipeline:
-    """Takes requests through the order of things; shared by all of them."""
+    """Takes requests through the order of things, by one version of the rules; shared by all that
+    begin while it is in force."""
 
     def __init__(self, routes: Routes, parts: Parts) -> None:
         self.routes = routes
         self._parts = parts
         self._endings = parts.endings
-        self._admitting = Admitting(parts.treasury, parts.counter, parts.clock)
+        self._admitting = Admitting(parts.treasury, parts.counter, parts.clock, parts.others)
+        self._under_way = 0
+        self._when_idle: Callable[[], None] | None = None
 
     async def run(
         self, asked: Asked, trace: Trace, presence: Presence
@@ -82,6 +87,33 @@ class Pipeline:
         caller who leaves while the request waits for money stops it; one who leaves after the
         provider was asked stops it only if the job says `cancel`.
         """
+        self._under_way += 1
+        try:
+            reply = await self._take(asked, trace, presence)
+        except BaseException:
+            self._over()
+            raise
+        if isinstance(reply, PlainReply):
+            self._over()
+        else:
+            reply.when_over(self._over)
+        return reply
+
+    def when_idle(self, told: Callable[[], None]) -> None:
+        """Say so once no request is under way; for one that no further request comes to."""
+        self._when_idle = told
+        if not self._under_way:
+            told()
+
+    def _over(self) -> None:
+        self._under_way -= 1
+        if not self._under_way and self._when_idle is not None:
+            self._when_idle()
+
+    async def _take(
+        self, asked: Asked, trace: Trace, presence: Presence
+    ) -> PlainReply | MeteredStream:
+        """The request from its job to the reply."""
         job = self._pick(asked)
         trace.job = job.name
         if asked.chat.size > job.max_input_bytes:
@@ -89,7 +121,10 @@ class Pipeline:
                 f"the body has {asked.chat.size:,} bytes; job {job.name!r} takes"
                 f" {job.max_input_bytes:,}"
             )
-        tags = accepted_tags(asked, job, read_metadata(asked.chat.fields))
+        metadata = read_metadata(asked.chat.fields)
+        tags = accepted_tags(asked, job, metadata)
+        if ours := job.tags.intersection(metadata):  # they are for us, and no provider's business
+            asked = msgspec.structs.replace(asked, chat=without_metadata(asked.chat, ours))
         run = Run(asked, job, tags, trace, presence)
         if job.on_disconnect == "drain":
             return await self._answer(run)
@@ -153,14 +188,8 @@ class Pipeline:
         effective = APPLY[run.asked.chat.form](run.job, target, run.asked.chat.fields)
         credential = self._credential(target)
         breaker = self._parts.breakers[target.name]
-        if not breaker.allows():
-            raise _Passed(
-                UpstreamBusy(
-                    f"{target.name} failed several times in a row and is left alone for a while",
-                    target=target.name,
-                    retry_after=breaker.seconds_left,
-                )
-            )
+        if breaker.shut:
+            raise _Passed(_left_alone(target, breaker))
 
         def remake(parameters: Effective) -> Offer:
             return self._offer(run, target, parameters, credential)
@@ -169,7 +198,12 @@ class Pipeline:
         run.trace.attempts = offer.draft.attempt
         run.trace.target = target.name
         run.trace.changed = list(offer.draft.changed)
-        return Attempt(run.asked, run.job, target, offer.effective, hold, offer.prepared)
+        attempt = Attempt(run.asked, run.job, target, offer.effective, hold, offer.prepared)
+        if not breaker.allows():  # it opened, or somebody tries it, while this one got its money
+            error = _left_alone(target, breaker)
+            await self._endings.failed(attempt, run.trace, error)
+            raise _Passed(error)
+        return attempt
 
     def _offer(
         self, run: Run, target: Target, effective: Effective, credential: str | None
@@ -273,14 +307,20 @@ class Pipeline:
         except BaseException:  # cancellation: nobody waits any more, but the hold must end
             self._endings.abandoned(attempt)
             raise
+        if isinstance(reply, PlainReply):
+            breaker.succeeded()
+            trace.upstream_seconds += time.perf_counter() - began
+            await self._endings.answered(attempt, reply, trace)
+            return reply
+        stream = MeteredStream(self._endings, attempt, reply, trace, breaker)
+        try:
+            await stream.begin()
+        finally:
+            took = time.perf_counter() - began
+            trace.upstream_seconds += took
         breaker.succeeded()
-        took = time.perf_counter() - began
-        trace.upstream_seconds += took
-        if not isinstance(reply, PlainReply):
-            parts.metrics.observe(parts.metrics.first_token, (attempt.job.name, target.name), took)
-            return MeteredStream(self._endings, attempt, reply, trace, breaker)
-        await self._endings.answered(attempt, reply, trace)
-        return reply
+        parts.metrics.observe(parts.metrics.first_token, (attempt.job.name, target.name), took)
+        return stream
 
 
 class _Passed(Exception):
@@ -289,6 +329,15 @@ class _Passed(Exception):
     def __init__(self, error: GatewayError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def _left_alone(target: Target, breaker: Breaker) -> UpstreamBusy:
+    """The error for a target that is not asked because its breaker is open."""
+    return UpstreamBusy(
+        f"{target.name} failed several times in a row and is left alone for a while",
+        target=target.name,
+        retry_after=breaker.seconds_left,
+    )
 
 
 def _worth_another_try(error: UpstreamFailed) -> bool:

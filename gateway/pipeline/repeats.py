@@ -71,17 +71,30 @@ class Repeats:
     """Tells first requests from repeats; one for all doors of a process."""
 
     def __init__(
-        self, claims: Claims, clock: Clock, instance: str, *, alone: bool, life_seconds: float
+        self,
+        claims: Claims,
+        clock: Clock,
+        instance: str,
+        *,
+        alone: bool,
+        life_seconds: float,
+        writable: Callable[[], bool],
     ) -> None:
         """`alone`: no other process uses the database, so what another instance left is dead.
-        `life_seconds`: no request takes longer than this, whatever happens to it."""
+        `life_seconds`: no request takes longer than this, whatever happens to it.
+        `writable`: whether the books could be written when it was last tried."""
         self._claims, self._clock, self._instance = claims, clock, instance
+        self._writable = writable
         self._alone, self._life = alone, round(life_seconds * MICROS)
         self._answers = KeptAnswers()
         self._firsts: dict[Name, First] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._swept_at = 0
         self.wait_seconds = WAIT_SECONDS
+
+    def allow_for(self, seconds: float) -> None:
+        """From now on a request may take as long as this, if it could not before."""
+        self._life = max(self._life, round(seconds * MICROS))
 
     async def run(
         self,
@@ -157,6 +170,8 @@ class Repeats:
 
     async def _claimed(self, first: First) -> First:
         """Claim the key in the database. Raises as `run` does when somebody else has it."""
+        if not self._writable():  # nobody is left waiting in a thread for what is known
+            raise books_are_down()
         self._firsts[first.name] = first
         claiming = self._in_background(asyncio.to_thread(self._claim, first))
         try:

@@ -14,6 +14,8 @@ This room knows what a token costs. It does not know what a job, a team or a bud
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from operator import attrgetter
 
 import msgspec
@@ -41,6 +43,9 @@ TEXT_CLASSES = frozenset(
     ("input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning")
 )
 """What a request without audio and images can use."""
+
+
+_Getter = Callable[["Rates"], tuple[int, ...]]
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +148,11 @@ def charge(price: Price, usage: Usage, service_tier: str | None) -> Charge:
         rates, tiers = schedule.rates, schedule.tiers
     if tiers:
         rates = _rates_at(rates, tiers, usage.input_total)
+    return charge_at(rates, usage, service_tier)
+
+
+def charge_at(rates: Rates, usage: Usage, service_tier: str | None) -> Charge:
+    """The cost of `usage` at rates that are known already."""
     return Charge(round_half_even(_exact(rates, usage), TOKENS_PER_PRICE), rates, service_tier)
 
 
@@ -164,9 +174,7 @@ def bound(
     tier instead, so the standard rates count too; it moves a request to a dearer tier only if
     that was asked for, or set for the whole project: then pass that tier here.
     """
-    # Plain text stands twice because a getter of one name would return no tuple.
-    inputs = attrgetter("input", "input", *(classes & INPUT_CLASSES))
-    outputs = attrgetter("output", "output", *(classes & OUTPUT_CLASSES))
+    inputs, outputs = _getters(classes)
     within_reach = [price.rates]
     within_reach += [tier.rates for tier in price.tiers if tier.reached_by(input_tokens)]
     schedule = price.service_tiers.get(service_tier) if service_tier is not None else None
@@ -182,6 +190,16 @@ def bound(
         )
         most = max(most, cost)
     return ceil_div(most, TOKENS_PER_PRICE)
+
+
+@lru_cache(maxsize=256)
+def _getters(classes: frozenset[str]) -> tuple[_Getter, _Getter]:
+    """What reads the rates of the input classes among these, and of the output classes.
+
+    Plain text stands twice because a getter of one name would return no tuple.
+    """
+    inputs = attrgetter("input", "input", *(classes & INPUT_CLASSES))
+    return inputs, attrgetter("output", "output", *(classes & OUTPUT_CLASSES))
 
 
 def _rates_at(rates: Rates, tiers: tuple[Tier, ...], input_tokens: int) -> Rates:

@@ -158,6 +158,10 @@ class StatedPrice(StatedSchedule):
     from_: Moment | None = Field(default=None, alias="from", description="when it begins")
     valid_from: Moment | None = Field(default=None, description="the same as `from`")
     free: bool = False
+    confirmed: bool = Field(
+        default=False,
+        description="the rates are meant, although they are more than five times off the book's",
+    )
     service_tiers: dict[str, StatedSchedule] = Field(default_factory=dict)
     discount_percent: Number | None = Field(default=None, gt=0, lt=100)
     per_hour: Dollars | None = Field(default=None, gt=0)
@@ -178,6 +182,11 @@ class StatedPrice(StatedSchedule):
     def begins(self) -> datetime | None:
         """When it begins; without a zone the organisation's is meant. None: it always held."""
         return self.from_ or self.valid_from
+
+    @property
+    def may_be_a_slip(self) -> bool:
+        """Whether it was written as rates that nobody has looked at twice."""
+        return self.input is not None and not self.confirmed
 
     @model_validator(mode="after")
     def _begins_once(self) -> Self:

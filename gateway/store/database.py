@@ -23,6 +23,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from gateway.errors import ConfigurationError
+from gateway.store.failing import DatabaseBusy as DatabaseBusy
+from gateway.store.failing import DatabaseConflict as DatabaseConflict
+from gateway.store.failing import DatabaseDown as DatabaseDown
+from gateway.store.statements import RowStatement
 
 _LOG_PAGES = 16_000
 """Pages of SQLite's log at which a commit copies it after all (64 MB): `checkpoints` is first."""
@@ -34,18 +38,6 @@ _TURN_SECONDS = 0.01
 
 _NEVER = (sqlite3.IntegrityError, sqlite3.DataError, psycopg.IntegrityError, psycopg.DataError)
 """What no second try changes: a constraint, a number too large, a character that cannot be kept."""
-
-
-class DatabaseDown(Exception):
-    """The database cannot be reached, is full, locked or read-only."""
-
-
-class DatabaseBusy(DatabaseDown):
-    """Another writer has the database just now, or was first; the same will do in a moment."""
-
-
-class DatabaseConflict(Exception):
-    """A constraint said no, or a value cannot be kept: the same will never do."""
 
 
 class Database:
@@ -168,9 +160,9 @@ class Cursor:
         self._raw.execute(text, values)
         return int(self._raw.rowcount)
 
-    def run_many(self, text: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def run_many(self, statement: RowStatement, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run once for each row."""
-        self._raw.executemany(text, rows)
+        self._raw.executemany(statement.text, map(statement.values, rows))
 
     def rows(self, text: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """All rows of a query."""
@@ -202,8 +194,9 @@ class Session:
             yield Cursor(cursor)
             self._commit(cursor)
         except (sqlite3.Error, psycopg.Error, DBAPIError) as error:
-            self._abandon()
-            raise _mapped(error) from error
+            told = _mapped(error)
+            self._abandon(anew=not self._sqlite and type(told) is DatabaseDown)
+            raise told from error
         except (OverflowError, UnicodeError) as error:  # a driver's, for a value it cannot send
             self._abandon()
             raise DatabaseConflict(f"{type(error).__name__}: a value cannot be kept") from error
@@ -247,17 +240,24 @@ class Session:
             self._connection.commit()
         cursor.close()
 
-    def _abandon(self) -> None:
-        """Roll back, and drop a connection that cannot even do that."""
+    def _abandon(self, *, anew: bool = False) -> None:
+        """Roll back, and drop a connection that cannot even do that.
+
+        `anew` drops it in any case: the server behind it may have become a standby, which takes
+        no writes, while another one has its place.
+        """
         connection, self._connection = self._connection, None
         if connection is None:
             return
         try:
             connection.rollback()
-            self._connection = connection
         except (sqlite3.Error, psycopg.Error, DBAPIError):
+            anew = True
+        if anew:
             connection.invalidate()
             connection.close()
+        else:
+            self._connection = connection
 
 
 def _parse(url: str) -> URL:

@@ -31,6 +31,8 @@ class Team(SQLModel, table=True):
     org: str = Field(primary_key=True)
     name: str = Field(primary_key=True)
     created_at: int = Field(sa_column=_big())
+    contact: str = ""
+    """Whom to ask, in their own words; may be empty."""
 
 
 class App(SQLModel, table=True):
@@ -41,6 +43,7 @@ class App(SQLModel, table=True):
     name: str = Field(primary_key=True)
     team: str
     created_at: int = Field(sa_column=_big())
+    contact: str = ""
 
 
 class Key(SQLModel, table=True):
@@ -64,6 +67,11 @@ class Key(SQLModel, table=True):
     created_at: int = Field(sa_column=_big())
     expires_at: int | None = Field(default=None, sa_column=_big(nullable=True))
     revoked_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    addresses: str = ""
+    """Networks it may be used from, separated by spaces; empty for anywhere."""
+    old_hash: str | None = None
+    """Of the secret before the last rotation, which is good until `old_until`."""
+    old_until: int | None = Field(default=None, sa_column=_big(nullable=True))
 
 
 class Counter(SQLModel, table=True):
@@ -282,6 +290,54 @@ class Idempotency(SQLModel, table=True):
     created_at: int = Field(sa_column=_big())
     open_until: int = Field(sa_column=_big())
     expires_at: int = Field(sa_column=_big())
+
+
+class ConfigVersion(SQLModel, table=True):
+    """A version of the routing rules that went live; never edited, never deleted."""
+
+    __tablename__ = "config_versions"
+    org: str = Field(primary_key=True)
+    number: int = Field(sa_column=_big(key=True))
+    """From 1 on, in the order in which versions went live."""
+    hash: str
+    """SHA-256 of all files."""
+    root: str
+    """The name of routes.yaml among the files."""
+    files: str
+    """Every file with its whole text, as JSON: what is included and prompts too."""
+    prices: str
+    """The version of the price book beside it."""
+    live_at: int = Field(sa_column=_big())
+    cause: str
+    """start, file, signal, api or rollback."""
+    author: str
+    reason: str
+    instance: str
+    """Which running gateway it went live in first; empty for what the command line wrote."""
+
+
+class ChangeRow(SQLModel, table=True):
+    """Who changed what; the database refuses to edit or delete a row."""
+
+    __tablename__ = "changes"
+    org: str = Field(primary_key=True)
+    number: int = Field(sa_column=_big(key=True))
+    """From 1 on, without a gap."""
+    at: int = Field(sa_column=_big())
+    who: str
+    role: str
+    """The role it was made with; empty on the command line, which asks for none."""
+    origin: str
+    """The address, or the machine whose command line it was."""
+    what: str
+    subject: str
+    team: str
+    before: str
+    """What it was, as JSON without any secret; empty when it was not there."""
+    after: str
+    previous: str
+    """The hash of the row before; empty in the first."""
+    hash: str
 
 
 ROLLUP_DIMENSIONS = ("team", "app", "job", "target", "stage", "quality")

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import bindparam, select
 
+from gateway.callers.changes import By, Change, ChangeLog
 from gateway.ledger.entries import ADJUST, Draft, Ending, Entry, EntryWriter
 from gateway.metering.usage import NOTHING, Usage
 from gateway.prices.rates import Rates
@@ -65,6 +66,7 @@ class Adjustments:
         self._balances = BalanceTable(org, engine)
         self._postings = Postings(org, engine, calendar, self._balances)
         self._writer = EntryWriter(org, engine)
+        self._log = ChangeLog(org, engine)
         self._find = ListStatement(
             lambda items: select(*(_TABLE.c[name] for name in _KNOWN)).where(
                 _TABLE.c.org == bindparam("org"), _TABLE.c.id.in_(items)
@@ -72,8 +74,12 @@ class Adjustments:
             engine,
         )
 
-    def post(self, cursor: Cursor, corrections: Sequence[Correction], now: int) -> list[Entry]:
+    def post(
+        self, cursor: Cursor, corrections: Sequence[Correction], by: By, now: int
+    ) -> list[Entry]:
         """Write an entry for each correction; the caller commits. `now` is in microseconds.
+
+        The log of changes has one row for all of them; each says more itself.
 
         Raises UnknownEntry when what is corrected is not there, ValueError when a correction
         does not say why or who says so, and DatabaseConflict when one was posted before.
@@ -93,6 +99,7 @@ class Adjustments:
             entries.append(_entry(correction, row, posting, now))
         self._move(cursor, entries)
         self._writer.write(cursor, entries)
+        self._log.append(cursor, _logged(entries), by, now)
         return entries
 
     def _read(self, cursor: Cursor, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -109,6 +116,21 @@ class Adjustments:
             for number in numbers:
                 give_back(states[number], 0, _spent(entry, states[number]), 0)
         self._balances.save(cursor, states.values())
+
+
+def _logged(entries: Sequence[Entry]) -> list[Change]:
+    """What the log of changes says of corrections that are posted together."""
+    if not entries:
+        return []
+    first, teams = entries[0], {entry.draft.team for entry in entries}
+    after = {
+        "corrections": len(entries),
+        "amount_nanos": sum(entry.ending.amount_nanos for entry in entries),
+        "first": first.id,
+        "reason": first.ending.reason,
+    }
+    team = teams.pop() if len(teams) == 1 else ""
+    return [Change(what="entry.adjust", subject=first.corrects, team=team, after=after)]
 
 
 def _entry(correction: Correction, row: dict[str, Any], posting: Posting, now: int) -> Entry:

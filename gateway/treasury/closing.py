@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, func, insert, select, update
 
+from gateway.callers.changes import By, Change, ChangeLog
 from gateway.clock import MICROS, to_text
 from gateway.ledger.months import (
     CLOSED_UNTIL,
@@ -67,11 +68,12 @@ class MonthClosing:
     def __init__(self, org: str, engine: str, calendar: Calendar) -> None:
         self._org, self._engine, self._zone = org, engine, calendar.zone
         self._postings = Postings(org, engine, calendar, BalanceTable(org, engine))
+        self._log = ChangeLog(org, engine)
 
-    def close(self, cursor: Cursor, month: Month, author: str, now: int) -> ClosedMonth | StillOpen:
+    def close(self, cursor: Cursor, month: Month, by: By, now: int) -> ClosedMonth | StillOpen:
         """Close the month, or say what is open in it; the caller commits. `now`: microseconds.
 
-        Raises CannotClose.
+        The log of changes has it too. Raises CannotClose.
         """
         closed_until = self._postings.lock(cursor)
         starts_at, ends_at = month.bounds(self._zone)
@@ -81,8 +83,11 @@ class MonthClosing:
         # What the zone was when the month before was closed decides where that one ended.
         starts_at = max(starts_at, closed_until)
         entries, nanos = totals(cursor, self._org, self._engine, (starts_at, ends_at))
-        closed = ClosedMonth(str(month), starts_at, ends_at, now, author, entries, nanos)
+        closed = ClosedMonth(str(month), starts_at, ends_at, now, by.who, entries, nanos)
         self._write(cursor, closed)
+        after = {"entries": entries, "amount_nanos": nanos}
+        change = Change(what="month.close", subject=str(month), after=after)
+        self._log.append(cursor, [change], by, now)
         return closed
 
     def _refuse(

@@ -143,6 +143,8 @@ class Committer:
         result: Result | None = None
         try:
             with self._session.transaction() as cursor:
+                if self._down:
+                    self._group.prove(cursor)
                 now, instant = self._clock.now(), time.monotonic()
                 result = self._group.run(cursor, candidates, closings, now, instant)
         except DatabaseBusy as busy:
@@ -172,6 +174,8 @@ class Committer:
             self._open.discard(closing.hold.id)
             if closing.future is not None:
                 answers.append((closing.future, entry))
+        for entry in result.beside:
+            self._count(entry)
         now = time.monotonic()
         waiting: list[Admission] = []
         for admission, answer in result.answers:
@@ -258,6 +262,8 @@ class Committer:
         """Let holds lapse whose time is over. It also finds out whether the books are there."""
         try:
             with self._session.transaction() as cursor:
+                if self._down:
+                    self._group.prove(cursor)
                 entries = self._group.lapse(cursor, self._clock.now())
         except (DatabaseBusy, DatabaseConflict):
             return  # the next sweep is soon enough

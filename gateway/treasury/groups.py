@@ -27,6 +27,7 @@ from gateway.ledger.entries import (
     Ending,
     Entry,
     EntryWriter,
+    with_asides,
 )
 from gateway.store.database import Cursor
 from gateway.store.statements import prepare
@@ -76,6 +77,8 @@ class Result:
     """What a group came to: an entry for each closing, an answer for each admission."""
 
     entries: list[Entry] = field(default_factory=list)
+    beside: list[Entry] = field(default_factory=list)
+    """Entries of what an attempt used of other models, in the same transaction."""
     answers: list[tuple[Admission, Hold | Shortage]] = field(default_factory=list)
 
 
@@ -95,7 +98,7 @@ class Group:
         calendar: Calendar | None = None,
         source: str = "routes.yaml",
     ) -> None:
-        self._org, self._source = org, source
+        self._org, self.source = org, source
         self._balances = BalanceTable(org, engine)
         calendar = calendar or Calendar(ZoneInfo("UTC"))
         self._postings = Postings(org, engine, calendar, self._balances)
@@ -139,7 +142,10 @@ class Group:
             numbers.update(closing.hold.balances)
         numbers.update(number for posting in late.values() for number in posting.balances)
         states = self._balances.lock(cursor, numbers)
-        result = Result(entries=self._end(cursor, closings, states, now, late))
+        result = Result()
+        for entry, *beside in self._end(cursor, closings, states, now, late):
+            result.entries.append(entry)
+            result.beside += beside
         self._carry_over(cursor, wants, states)
         holds: list[Hold] = []
         waited_for: set[int] = set()
@@ -155,7 +161,7 @@ class Group:
         if holds:
             self._holds.add(cursor, holds)
         self._balances.save(cursor, states.values())
-        self._balances.note_changes(cursor, states.values(), now, self._source)
+        self._balances.note_changes(cursor, states.values(), now, self.source)
         return result
 
     def _carry_over(
@@ -172,6 +178,13 @@ class Group:
         for number, line in (each for want in wants for each in want):
             if states[number].carried is None:
                 states[number].carry(self._rollover.into(cursor, line))
+
+    def prove(self, cursor: Cursor) -> None:
+        """Write something, so that a commit means that the books can be written.
+
+        Ending a hold that is not there and looking for those that lapse write nothing.
+        """
+        self._balances.prove(cursor)
 
     def lapse(self, cursor: Cursor, now: int) -> list[Entry]:
         """Book holds whose time is over at their ceilings; returns their entries.
@@ -193,7 +206,7 @@ class Group:
         lapsing = [Closing(h, _lapsed(h, reason)) for h in holds if h.id in still_open]
         entries = self._end(cursor, lapsing, states, now, {})
         self._balances.save(cursor, states.values())
-        return entries
+        return [entry for (entry,) in entries]
 
     def _wants(self, cursor: Cursor, admission: Admission, now: int) -> list[tuple[int, Line]]:
         return [(self._balances.number(cursor, line), line) for line in admission.lines(now)]
@@ -219,36 +232,35 @@ class Group:
         states: dict[int, State],
         now: int,
         late: Mapping[str, Posting],
-    ) -> list[Entry]:
+    ) -> list[list[Entry]]:
+        """End holds; of each the entry that tells how it went, and those beside it."""
         if not closings:
             return []
-        still_open = self._holds.lock_open(cursor, [closing.hold.id for closing in closings])
-        told: list[Entry] = []
+        still_open = self._holds.take(cursor, [closing.hold.id for closing in closings])
+        told: list[list[Entry]] = []
         written: list[Entry] = []
-        ended: list[str] = []
         for closing in closings:
             hold = closing.hold
             entry = _entry(hold, closing.ending, now)
             if hold.id in still_open:
                 still_open.discard(hold.id)
-                ended.append(hold.id)
-                made = [entry]
+                made = tell = with_asides(entry)
                 for number in hold.balances:
                     state = states[number]
-                    ceiling = hold.amount(state.unit)
-                    give_back(state, ceiling, _spent(entry, state.unit), ceiling)
+                    give_back(state, hold.amount(state.unit), 0, 0)
+                    for each in made:
+                        give_back(state, 0, _spent(each, state.unit), _ceiling(each, state.unit))
             else:
                 posting = late.get(hold.id) or Posting(hold.admitted_at, hold.balances)
                 made = self._correction(cursor, closing, now, posting)
+                tell = made[1:]  # the first takes back what was presumed
                 for correction in made:
                     for number in posting.balances:
                         state = states[number]
                         spent = _spent(correction, state.unit)
                         give_back(state, 0, spent, _ceiling(correction, state.unit))
-            told.append(made[-1] if made else entry)
+            told.append(tell or [entry])
             written += made
-        if ended:
-            self._holds.remove(cursor, ended)
         self._writer.write(cursor, written)
         return told
 
@@ -286,10 +298,12 @@ class Group:
         )
         return [
             _adjustment(hold, "late-1", taken_back, now, posting),
-            msgspec.structs.replace(
-                _adjustment(hold, "late-2", booked, now, posting),
-                ceiling_nanos=hold.ceiling_nanos,
-                ceiling_tokens=hold.ceiling_tokens,
+            *with_asides(
+                msgspec.structs.replace(
+                    _adjustment(hold, "late-2", booked, now, posting),
+                    ceiling_nanos=hold.ceiling_nanos,
+                    ceiling_tokens=hold.ceiling_tokens,
+                )
             ),
         ]
 

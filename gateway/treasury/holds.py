@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from gateway.ledger.entries import Draft
 from gateway.store.database import Cursor
-from gateway.store.statements import ListStatement, prepare
+from gateway.store.statements import ListStatement, RowStatement, prepare
 from gateway.store.tables import Hold as HoldRow
 
 _TABLE = HoldRow.__table__  # type: ignore[attr-defined]
@@ -44,7 +44,7 @@ class HoldTable:
 
     def __init__(self, org: str, engine: str, instance: str) -> None:
         self._org, self._instance = org, instance
-        self._insert = prepare(insert(_TABLE), engine)
+        self._insert = RowStatement(insert(_TABLE), engine)
         columns = [_TABLE.c[name] for name in _STORED]
         everything = select(*columns).where(_TABLE.c.org == bindparam("org"))
         self._expired = prepare(
@@ -65,8 +65,10 @@ class HoldTable:
             engine,
         )
         self._delete = ListStatement(
-            lambda items: delete(_TABLE).where(
-                _TABLE.c.org == bindparam("org"), _TABLE.c.id.in_(items)
+            lambda items: (
+                delete(_TABLE)
+                .where(_TABLE.c.org == bindparam("org"), _TABLE.c.id.in_(items))
+                .returning(_TABLE.c.id)
             ),
             engine,
         )
@@ -99,10 +101,12 @@ class HoldTable:
             found.update(row[0] for row in cursor.rows(text, values))
         return found
 
-    def remove(self, cursor: Cursor, ids: Sequence[str]) -> None:
-        """Delete the rows of holds that end in this transaction."""
+    def take(self, cursor: Cursor, ids: Sequence[str]) -> set[str]:
+        """Delete the rows of holds that end in this transaction; returns which were still open."""
+        taken: set[str] = set()
         for text, values in self._delete.batches(sorted(ids), org=self._org):
-            cursor.run(text, values)
+            taken.update(row[0] for row in cursor.rows(text, values))
+        return taken
 
     def expired(self, cursor: Cursor, now: int) -> list[Hold]:
         """The holds whose time is over."""

@@ -12,13 +12,17 @@ second and keep what is in force in memory, so a request asks no database.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from sqlalchemy import BigInteger, bindparam, insert, literal_column, select
 
+from gateway.callers.changes import By, Change, ChangeLog
 from gateway.clock import Clock
 from gateway.errors import ConfigurationError
+from gateway.jobs.problems import nearest
+from gateway.jobs.routes import Budget
+from gateway.money import parse_dollars
 from gateway.store.database import Cursor, Database
 from gateway.store.statements import INSERTS, prepare
 from gateway.store.tables import BudgetRaise, Counter
@@ -83,6 +87,7 @@ class RaiseBook:
     def __init__(self, database: Database, org: str, clock: Clock) -> None:
         self._database, self._org, self._clock = database, org, clock
         engine = database.engine_name
+        self._log = ChangeLog(org, engine)
         self._revision = -1
         self.known = NO_RAISES
         """The raises as they were last read."""
@@ -130,19 +135,19 @@ class RaiseBook:
             return self._rows(cursor)
 
     def grant(
-        self, budget: str, subject: str, amount: int, *, until: int, reason: str, author: str
+        self, budget: str, subject: str, amount: int, *, until: int, reason: str, by: By
     ) -> Raise:
         """Add `amount` of the budget's unit from now on, until a moment. Blocks.
 
         Whether there is such a budget is the caller's to know. Raises ConfigurationError when
-        the amount, the time, the reason or the author makes no sense.
+        the amount, the time, the reason or who says so makes no sense.
         """
         now = self._clock.now()
-        problems = _who_and_why(reason, author)
+        problems = _who_and_why(reason, by)
         if not 0 < amount <= RAISE_MAX:
             problems.append("a raise is more than nothing, and no more than the books can add up")
         if until <= now:
-            problems.append("a raise ends in the future: --until is over already")
+            problems.append("a raise ends in the future: until is over already")
         if problems:
             raise ConfigurationError(problems)
         granted = Raise(
@@ -153,21 +158,21 @@ class RaiseBook:
             starts_at=now,
             until=until,
             reason=reason.strip(),
-            author=author.strip(),
+            author=by.who.strip(),
             created_at=now,
         )
         with self._database.writing() as cursor:
             self._refuse_too_much(cursor, granted)
-            self._add(cursor, granted)
+            self._add(cursor, granted, by)
         return granted
 
-    def withdraw(self, raise_id: str, *, reason: str, author: str) -> Raise:
+    def withdraw(self, raise_id: str, *, reason: str, by: By) -> Raise:
         """End a raise now, by a row that takes it back. Blocks.
 
         Raises ConfigurationError when it is not in force, DatabaseConflict when somebody else
         withdraws it at the same moment.
         """
-        if problems := _who_and_why(reason, author):
+        if problems := _who_and_why(reason, by):
             raise ConfigurationError(problems)
         with self._database.writing() as cursor:
             now = self._clock.now()
@@ -183,11 +188,11 @@ class RaiseBook:
                 amount=-found.amount,
                 starts_at=max(now, found.starts_at),
                 reason=reason.strip(),
-                author=author.strip(),
+                author=by.who.strip(),
                 created_at=now,
                 withdraws=found.id,
             )
-            self._add(cursor, taken_back)
+            self._add(cursor, taken_back, by)
         return taken_back
 
     def _refuse_too_much(self, cursor: Cursor, granted: Raise) -> None:
@@ -199,18 +204,50 @@ class RaiseBook:
         if together > RAISE_MAX:
             raise ConfigurationError(["all raises of this budget together are too much"])
 
-    def _add(self, cursor: Cursor, row: Raise) -> None:
+    def _add(self, cursor: Cursor, row: Raise, by: By) -> None:
         cursor.run(self._insert, {"org": self._org, **msgspec.structs.asdict(row)})
         cursor.run(self._bump, {"org": self._org, "name": REVISION, "first": 1})
+        names = ("budget", "subject", "amount", "until", "reason")
+        told = {name: getattr(row, name) for name in names}
+        what = "raise.withdraw" if row.withdraws else "raise.grant"
+        change = Change(what=what, subject=row.withdraws or row.id, after=told)
+        self._log.append(cursor, [change], by, row.created_at)
 
     def _rows(self, cursor: Cursor) -> list[Raise]:
         return [Raise(*row) for row in cursor.rows(self._all, {"org": self._org})]
 
 
-def _who_and_why(reason: str, author: str) -> list[str]:
+def budget_to_raise(budgets: Sequence[Budget], name: str, subject: str) -> Budget:
+    """The budget of that name, for a raise of a subject of it; an empty subject is for every one.
+
+    Raises ConfigurationError when there is none, or when it does not count the subject: a raise
+    for somebody whom a budget does not count would never matter.
+    """
+    for budget in budgets:
+        if budget.name != name:
+            continue
+        scope = budget.scope
+        counted = scope.kind != "organisation" and scope.value in (None, subject)
+        if subject and not counted:
+            raise ConfigurationError([f"subject {subject!r}: budget {name!r} is for {scope}"])
+        return budget
+    known = [budget.name for budget in budgets]
+    raise ConfigurationError([f"there is no budget {name!r}{nearest(name, known)}"])
+
+
+def parse_amount(text: str, budget: Budget) -> int:
+    """Nano-dollars, tokens or requests, as the budget counts. Raises ConfigurationError."""
+    try:
+        return parse_dollars(text) if budget.unit == "usd" else int(text)
+    except ValueError:
+        unit = "US dollars, such as 100" if budget.unit == "usd" else budget.unit
+        raise ConfigurationError([f"by {text!r}: write a number of {unit}"]) from None
+
+
+def _who_and_why(reason: str, by: By) -> list[str]:
     problems = []
     if not reason.strip():
-        problems.append("--reason: say why")
-    if not author.strip():
-        problems.append("--author: say who")
+        problems.append("reason: say why")
+    if not by.who.strip():
+        problems.append("author: say who")
     return problems

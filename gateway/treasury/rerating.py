@@ -8,8 +8,8 @@ What an entry would cost is worked out as it was the first time: the price that 
 was admitted, of the model that answered, on the service tier that the answer named. What earlier
 corrections of its price moved is part of what it cost, so a second run finds nothing.
 
-Left alone are amounts that are not a product of prices: what the provider stated, what was
-presumed, and attempts that used nothing.
+Left alone are amounts that are not a product of prices: what the provider stated, or does not
+bill, what was presumed, and attempts that used nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, or_, select
 
 from gateway.jobs.routes import Routes, Target
-from gateway.ledger.entries import ADJUST, CHARGE, CHARGE_STATED, PRESUMED
+from gateway.ledger.entries import ADJUST, CHARGE, CHARGE_STATED, PRESUMED, UNBILLED
 from gateway.ledger.paging import entries_between
 from gateway.ledger.queries import Range
 from gateway.metering.usage import CLASSES, NOTHING, Usage
@@ -192,5 +192,5 @@ def _is_a_product(row: Mapping[str, Any], usage: Usage) -> bool:
         (row["kind"] == CHARGE or booked_late)
         and usage != NOTHING
         and row["quality"] != PRESUMED
-        and row["reason"] != CHARGE_STATED
+        and row["reason"] not in (CHARGE_STATED, UNBILLED)
     )

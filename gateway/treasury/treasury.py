@@ -17,7 +17,7 @@ from gateway.clock import MICROS, Clock, to_datetime
 from gateway.errors import BudgetBusy, BudgetExhausted, GatewayError, RateLimited
 from gateway.jobs.routes import Budget
 from gateway.ledger.entries import Draft, Ending, Entry
-from gateway.money import for_people
+from gateway.money import quantity
 from gateway.treasury.budgets import Amounts, Payer, in_scope, lines
 from gateway.treasury.committer import ABANDONED, Committer
 from gateway.treasury.decisions import Line, Shortage
@@ -25,6 +25,11 @@ from gateway.treasury.groups import Admission, Closing
 from gateway.treasury.holds import Hold
 from gateway.treasury.periods import SHORT_PERIODS, Calendar
 from gateway.treasury.raises import Raises
+
+_REMEMBERED = 20_000
+"""Callers whose budgets are kept in memory; beyond it the memory starts anew."""
+
+_Scoped = Sequence[tuple[Budget, str]]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +58,8 @@ class Treasury:
     ) -> None:
         self._committer, self._clock, self._raises = committer, clock, raises
         self._budgets, self._calendar = tuple(budgets), calendar
+        self._scoped: dict[tuple[str, ...], _Scoped] = {}
+        """The budgets in scope of those who ask without tags, who are few and ask often."""
 
     async def admit(self, request: Request) -> Hold | Shortage:
         """Set the ceiling aside in every budget in scope, or say which of them is short.
@@ -61,7 +68,9 @@ class Treasury:
         `refusal` is the error for it. Raises Unavailable when the books are out of reach.
         """
         ceiling, now = request.ceiling, time.monotonic()
-        scoped = in_scope((*self._budgets, *request.own_budgets), request.payer)
+        scoped = self._in_scope(request.payer)
+        if request.own_budgets:
+            scoped = [*scoped, *in_scope(request.own_budgets, request.payer)]
         admission = Admission(
             id=request.hold_id,
             draft=request.draft,
@@ -80,6 +89,17 @@ class Treasury:
             self._give_back(admission.future)
             raise
         return answer
+
+    def _in_scope(self, payer: Payer) -> _Scoped:
+        if payer.tags:
+            return in_scope(self._budgets, payer)
+        who = (payer.team, payer.app, payer.key_id, payer.job)
+        found = self._scoped.get(who)
+        if found is None:
+            if len(self._scoped) >= _REMEMBERED:
+                self._scoped.clear()
+            found = self._scoped[who] = in_scope(self._budgets, payer)
+        return found
 
     def refusal(self, shortage: Shortage, waited: float) -> GatewayError:
         """The error for a caller who gets no money now and has waited so many seconds."""
@@ -135,13 +155,6 @@ def refusal(shortage: Shortage, now: int, waited: float) -> GatewayError:
         f" {wanted}. It resets at {resets}.{ask}",
         details=details,
     )
-
-
-def quantity(amount: int, unit: str) -> str:
-    """An amount as people read it: "$1.50", "3,000 tokens", "1 request"."""
-    if unit == "usd":
-        return for_people(amount)
-    return f"{amount:,} {unit.removesuffix('s') if amount == 1 else unit}"
 
 
 def _details(shortage: Shortage, now: int) -> dict[str, object]:

@@ -25,18 +25,21 @@ class Breaker:
         self._open_until = 0.0
         self._state = CLOSED
 
+    @property
+    def shut(self) -> bool:
+        """Whether a call would be held off now; asking takes no trial."""
+        return self._state != CLOSED and self._now() < self._open_until
+
     def allows(self) -> bool:
-        """Whether a call may go now; the one that tries a half-open breaker is taken here."""
-        if self._state == CLOSED:
-            return True
-        if self._state == OPEN and self._now() >= self._open_until:
-            self._move(HALF_OPEN)
+        """Whether a call goes now; asked by whoever is about to send, because the one that tries
+        a half-open breaker is taken here. A trial that never comes back is over after a pause."""
+        if self.shut:
+            return False
+        if self._state != CLOSED:
             self._open_until = self._now() + PAUSE_SECONDS
-            return True
-        if self._state == HALF_OPEN and self._now() >= self._open_until:
-            self._open_until = self._now() + PAUSE_SECONDS  # the trial never came back
-            return True
-        return False
+            if self._state == OPEN:
+                self._move(HALF_OPEN)
+        return True
 
     @property
     def seconds_left(self) -> float:

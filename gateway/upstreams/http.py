@@ -10,26 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from types import TracebackType
 from typing import Protocol
 
 import aiohttp
 import msgspec
 from yarl import URL
 
-from gateway.errors import (
-    UpstreamBroken,
-    UpstreamBusy,
-    UpstreamFailed,
-    UpstreamRefused,
-    UpstreamTimedOut,
-)
+from gateway.errors import UpstreamFailed
 from gateway.jobs.routes import Provider, Target
+from gateway.upstreams.failures import Guard, Nonsense, broken, failure
 from gateway.upstreams.protocol import Meter
-from gateway.wire.errors import error_status, provider_message
 from gateway.wire.sse import EventSplitter
 
 log = logging.getLogger(__name__)
@@ -40,7 +32,7 @@ _IDLE_CONNECTION_SECONDS = 15
 _CONNECTIONS = 2048
 _LAST_BYTES_SECONDS = 0.05
 _READ_ON_SECONDS = 10.0
-_RETRY_DELAY = re.compile(rb'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
+_FIRST_BYTE = "the first byte of an answer"
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
 
@@ -82,18 +74,12 @@ class Events(Protocol):
         ...
 
 
-class Nonsense(UpstreamBroken):
-    """An event that cannot be read; the stream may go on after it."""
-
-
 class EventStream:
     """A stream of one provider, on its way; see protocol.StreamReply for what it promises."""
 
-    def __init__(
-        self, pool: Pool, target: Target, response: aiohttp.ClientResponse, events: Events
-    ) -> None:
+    def __init__(self, target: Target, response: aiohttp.ClientResponse, events: Events) -> None:
         self.meter = events.meter
-        self._pool, self._target, self._response = pool, target, response
+        self._target, self._response = target, response
         self._events, self._splitter = events, EventSplitter()
         self._first = b""
         self._failure: UpstreamFailed | None = None
@@ -162,7 +148,7 @@ class EventStream:
             log.debug("%s did not end its stream in time", self._target.name)
 
     async def _next(self, seconds: float, what: str) -> bytes:
-        async with self._pool.guarded(self._target, seconds, what):
+        async with Guard(self._target, seconds, what):
             return await self._response.content.readany()
 
     async def _rest(self, first: bytes) -> bytes:
@@ -212,47 +198,6 @@ class EventStream:
         return min(timeouts.idle, max(0.001, left))
 
 
-class Guard:
-    """Bounds the time of a block and makes foreign errors ours; written out, because it stands
-    twice on the way of every request and `contextlib` costs several times as much."""
-
-    __slots__ = ("_seconds", "_target", "_timer", "_what")
-
-    def __init__(self, target: Target, seconds: float | None, what: str) -> None:
-        self._target, self._seconds, self._what = target, seconds, what
-        self._timer = asyncio.timeout(seconds)
-
-    async def __aenter__(self) -> None:
-        await self._timer.__aenter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            await self._timer.__aexit__(kind, error, trace)
-        except TimeoutError:
-            raise self._too_late() from None
-        name = self._target.name
-        if error is None or isinstance(error, UpstreamFailed):
-            return
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            said = f"{name} cannot be reached: {_reason(error)}"
-            raise UpstreamBroken(said, target=name) from error
-        if isinstance(error, TimeoutError):
-            raise self._too_late() from None
-        if isinstance(error, aiohttp.ClientError | OSError | ValueError):
-            said = f"{name} broke off: {_reason(error)}"
-            raise UpstreamBroken(said, target=name, may_have_cost=True) from error
-
-    def _too_late(self) -> UpstreamTimedOut:
-        name = self._target.name
-        said = f"{name}: waited {self._seconds:g} s for {self._what}"
-        return UpstreamTimedOut(said, target=name, may_have_cost=True)
-
-
 class Pool:
     """Connections to one provider."""
 
@@ -265,16 +210,20 @@ class Pool:
 
     async def whole(self, target: Target, exchange: Exchange) -> bytes:
         """Send, and read the whole answer. Raises UpstreamFailed."""
-        began, total = time.monotonic(), target.timeouts.total
-        response = await self._post(target, exchange, total)
-        return await self._read(target, response, total - (time.monotonic() - began))
+        async with Guard(target, target.timeouts.total, _FIRST_BYTE) as guard:
+            response = await self.begin("POST", exchange)
+            if response.status == 200:
+                guard.now_waits_for("the rest of an answer")
+                return await _body(target, response)
+            message = await _refusal(response)
+        raise failure(target, response.status, message, response.headers.get("retry-after"))
 
     async def stream(self, target: Target, exchange: Exchange, events: Events) -> EventStream:
         """Send, and return the answer when its first bytes have come. Raises UpstreamFailed."""
         began = time.monotonic()
         seconds = min(target.timeouts.first_byte, target.timeouts.total)
         response = await self._post(target, exchange, seconds)
-        stream = EventStream(self, target, response, events)
+        stream = EventStream(target, response, events)
         try:
             await stream.open(max(0.001, seconds - (time.monotonic() - began)))
         except BaseException:
@@ -283,7 +232,7 @@ class Pool:
         return stream
 
     async def begin(self, method: str, exchange: Exchange) -> aiohttp.ClientResponse:
-        """Send and wait for a status line, whatever it says; to be called inside `guarded`."""
+        """Send and wait for a status line, whatever it says; to be called inside a Guard."""
         session = self._session or self._open()
         return await session.request(
             method,
@@ -298,33 +247,12 @@ class Pool:
         self, target: Target, exchange: Exchange, seconds: float
     ) -> aiohttp.ClientResponse:
         """Send and wait for a good status line; the caller lets go of the response."""
-        async with self.guarded(target, seconds, "the first byte of an answer"):
+        async with Guard(target, seconds, _FIRST_BYTE):
             response = await self.begin("POST", exchange)
             if response.status == 200:
                 return response
-            try:
-                message = await response.content.read(ERROR_BYTES_AT_MOST)
-            finally:
-                response.close()
+            message = await _refusal(response)
         raise failure(target, response.status, message, response.headers.get("retry-after"))
-
-    async def _read(
-        self, target: Target, response: aiohttp.ClientResponse, seconds: float
-    ) -> bytes:
-        async with self.guarded(target, max(0.001, seconds), "the rest of an answer"):
-            try:
-                body = bytearray()
-                async for chunk in response.content.iter_any():
-                    body += chunk
-                    if len(body) > ANSWER_BYTES_AT_MOST:
-                        raise broken(target, f"answered more than {ANSWER_BYTES_AT_MOST} bytes")
-                return bytes(body)
-            finally:
-                response.release()
-
-    def guarded(self, target: Target, seconds: float | None, what: str) -> Guard:
-        """Bound the time of what is inside (None: somebody else does), make foreign errors ours."""
-        return Guard(target, seconds, what)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -345,56 +273,25 @@ class Pool:
         return self._session
 
 
-def failure(
-    target: Target, status: int, body: bytes, retry_after: str | None = None
-) -> UpstreamFailed:
-    """The error for a provider's status, its message kept.
-
-    400, 413 and 422 are about the request and go to the caller as they are; a refused credential
-    or an unknown model is ours to mend, so it is a 502; 429, 503 and 529 pass by themselves.
-    """
-    name, message = target.name, provider_message(body)
-    text = f"{name} answered {status}: {message}"
-    if status in (400, 413, 422):
-        return UpstreamRefused(text, status=400 if status == 422 else status, target=name)
-    if status in (429, 503, 529):
-        return UpstreamBusy(
-            text, target=name, provider_status=status, retry_after=_wait(retry_after, body)
-        )
-    if status in (408, 504):
-        return UpstreamTimedOut(text, target=name, provider_status=status)
-    return UpstreamBroken(text, target=name, provider_status=status)
-
-
-def failure_inside(target: Target, body: bytes) -> UpstreamFailed:
-    """The error for a body that tells of one although its status is good: nothing was made."""
-    status = error_status(body)
-    if status is not None:
-        return failure(target, status, body)
-    text = f"{target.name} answered with an error: {provider_message(body)}"
-    return UpstreamBroken(text, target=target.name)
-
-
-def nonsense(target: Target, data: bytes) -> Nonsense:
-    """The error for an event that cannot be read."""
-    what = f"{target.name} sent an event of {len(data):,} bytes that is not JSON"
-    return Nonsense(what, target=target.name, may_have_cost=True)
-
-
-def broken(target: Target, what: str) -> UpstreamBroken:
-    """The error for an answer that was begun and makes no sense; it may have cost money."""
-    return UpstreamBroken(f"{target.name} {what}", target=target.name, may_have_cost=True)
-
-
-def _wait(header: str | None, body: bytes) -> float | None:
-    """Seconds after which to come back: from the header, or Gemini's place for it in the body."""
-    if header is None and (found := _RETRY_DELAY.search(body)):
-        header = found[1].decode()
+async def _body(target: Target, response: aiohttp.ClientResponse) -> bytes:
+    """The whole of an answer; most come in one piece."""
+    content = response.content
     try:
-        return max(0.0, float(header)) if header else None
-    except ValueError:
-        return None  # a date: seldom sent, and our own back-off is a fair stand-in
+        body: bytes | bytearray = await content.readany()
+        while not content.at_eof() and len(body) <= ANSWER_BYTES_AT_MOST:
+            if isinstance(body, bytes):
+                body = bytearray(body)
+            body += await content.readany()
+        if len(body) > ANSWER_BYTES_AT_MOST:
+            raise broken(target, f"answered more than {ANSWER_BYTES_AT_MOST} bytes")
+        return bytes(body)
+    finally:
+        response.release()
 
 
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+async def _refusal(response: aiohttp.ClientResponse) -> bytes:
+    """What the provider says beside a bad status, as far as anybody reads it."""
+    try:
+        return await response.content.read(ERROR_BYTES_AT_MOST)
+    finally:
+        response.close()

@@ -29,7 +29,8 @@ from gateway.errors import (
 from gateway.jobs.routes import Provider, Target
 from gateway.metering.reading import litellm_chat, service_tier, stated_cost
 from gateway.upstreams.delivered import Delivered
-from gateway.upstreams.http import Pool, broken, failure
+from gateway.upstreams.failures import Guard, broken, failure
+from gateway.upstreams.http import Pool
 from gateway.upstreams.litellm_transport import SENDING, PoolTransport, Sending
 from gateway.upstreams.protocol import Call, Meter, PlainReply, Prepared
 from gateway.upstreams.translated import whole_body
@@ -119,7 +120,7 @@ class LiteLLM:
         sending = Sending(self._pool, target, self._provider.headers, mark=self._mark(target.model))
         token = SENDING.set(sending)
         try:
-            async with self._pool.guarded(target, seconds, "the first byte of an answer"):
+            async with Guard(target, seconds, "the first byte of an answer"):
                 reply = await self._ask(prepared, sending)
                 if not call.stream:
                     return _plain(target, reply)
@@ -196,13 +197,13 @@ class BridgedStream:
         self._first = await self._read()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        target, pool = self._call.target, self._sending.pool
-        timeouts, chunk = target.timeouts, self._first
+        target, chunk = self._call.target, self._first
+        timeouts = target.timeouts
         while chunk is not None:
             if event := self._event(chunk):
                 yield event
             left = max(0.001, timeouts.total - (time.monotonic() - self._began))
-            async with pool.guarded(target, min(timeouts.idle, left), "the next part"):
+            async with Guard(target, min(timeouts.idle, left), "the next part"):
                 chunk = await self._read()
         if not self._finished:
             raise broken(target, "ended the stream before the answer was whole")

@@ -19,14 +19,8 @@ from yarl import URL
 
 from gateway.errors import UpstreamBroken, UpstreamFailed
 from gateway.jobs.routes import Target
-from gateway.upstreams.http import (
-    ANSWER_BYTES_AT_MOST,
-    ERROR_BYTES_AT_MOST,
-    Exchange,
-    Pool,
-    broken,
-    failure,
-)
+from gateway.upstreams.failures import Guard, broken, failure
+from gateway.upstreams.http import ANSWER_BYTES_AT_MOST, ERROR_BYTES_AT_MOST, Exchange, Pool
 
 _NOT_PASSED_ON = frozenset({"accept-encoding", "connection", "content-length", "host"})
 _NOT_PASSED_BACK = frozenset(
@@ -111,14 +105,14 @@ class PoolTransport(httpx.AsyncBaseTransport):
             if name.lower() not in _NOT_PASSED_ON
         }
         exchange = Exchange(URL(url, encoded=True), {**headers, **sending.headers}, body)
-        async with sending.pool.guarded(target, None, "the first byte of an answer"):
+        async with Guard(target, None, "the first byte of an answer"):
             return await sending.pool.begin(request.method, exchange)
 
     async def _refusal(self, sending: Sending, response: aiohttp.ClientResponse) -> bytes:
         """Note the error that a status means, by the rules for all providers."""
         target, wait = sending.target, response.headers.get("retry-after")
         try:
-            async with sending.pool.guarded(target, None, "an error's text"):
+            async with Guard(target, None, "an error's text"):
                 content = await response.content.read(ERROR_BYTES_AT_MOST)
         except UpstreamFailed:
             content = b""
@@ -150,7 +144,7 @@ class _Body(httpx.AsyncByteStream):
     async def _next(self) -> bytes:
         sending = self._sending
         try:
-            async with sending.pool.guarded(sending.target, None, "the next part"):
+            async with Guard(sending.target, None, "the next part"):
                 return await self._response.content.readany()
         except UpstreamFailed as error:
             sending.failure = error

@@ -13,14 +13,12 @@ import msgspec
 from gateway.jobs.routes import Target
 from gateway.metering import reading
 from gateway.upstreams.delivered import Delivered
-from gateway.upstreams.http import broken, failure_inside, nonsense
+from gateway.upstreams.failures import broken, failure_inside, nonsense, told_failure
+from gateway.upstreams.noting import note_anthropic, note_response
 from gateway.upstreams.protocol import Call, Meter, PlainReply
 from gateway.wire.anthropic_reply import AnthropicStream
-from gateway.wire.errors import provider_message
 from gateway.wire.sse import data_of, name_of
 
-_BILLED_CALLS = frozenset({"web_search_call"})
-"""Output items of a response that have a fee of their own (OpenAI pricing, built-in tools)."""
 _LAST_OF_A_RESPONSE = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -57,7 +55,7 @@ def response(target: Target, body: bytes) -> PlainReply:
     if not isinstance(answer.get("output"), list):
         raise failure_inside(target, body)
     meter = Meter()
-    _note_response(answer, meter)
+    note_response(answer, meter, target.provider.flavour)
     return PlainReply(body, meter, text="".join(_texts_of_output(answer)))
 
 
@@ -67,13 +65,8 @@ def message(target: Target, body: bytes) -> PlainReply:
     if not isinstance(answer.get("content"), list):
         raise failure_inside(target, body)
     raw = answer.get("usage")
-    usage = raw if isinstance(raw, dict) else {}
-    meter = Meter(
-        usage=reading.anthropic(usage),
-        model=str(answer.get("model") or ""),
-        upstream_id=str(answer.get("id") or ""),
-        service_tier=reading.service_tier(usage),
-    )
+    meter = Meter(model=str(answer.get("model") or ""), upstream_id=str(answer.get("id") or ""))
+    note_anthropic(raw if isinstance(raw, dict) else {}, meter, answer.get("stop_reason"))
     return PlainReply(body, meter, text="".join(_texts_of_content(answer["content"])))
 
 
@@ -98,10 +91,10 @@ class ResponseEvents:
             raise nonsense(self._target, data) from None
         kind = told.get("type") or name_of(event)
         if kind == "error":
-            raise broken(self._target, f"ended the stream with an error: {provider_message(data)}")
+            raise told_failure(self._target, data)
         inside = told.get("response")
         if isinstance(inside, dict):
-            _note_response(inside, self.meter)
+            note_response(inside, self.meter, self._target.provider.flavour)
         if kind in _LAST_OF_A_RESPONSE:
             self._last, self.complete = event, True
             return None
@@ -153,11 +146,10 @@ class MessageEvents:
             raise nonsense(self._target, data) from None
         for chunk in chunks:
             self._delivered.add(_encode(chunk["choices"]))
-        meter.usage = reading.anthropic(reader.usage)
-        meter.service_tier = reading.service_tier(reader.usage)
+        note_anthropic(reader.usage, meter, reader.stop_reason)
         meter.model, meter.upstream_id = reader.model, reader.id
         if reader.error is not None:
-            raise broken(self._target, f"ended the stream with an error: {provider_message(data)}")
+            raise told_failure(self._target, data)
         if reader.finished:
             self._last, self.complete = event, True
             return None
@@ -186,22 +178,6 @@ def _object(target: Target, body: bytes) -> dict[str, Any]:
         return _decode(body)
     except _UNREADABLE:
         raise nonsense(target, body) from None
-
-
-def _note_response(told: dict[str, Any], meter: Meter) -> None:
-    """Note what a response tells of itself, whole or in an event."""
-    output = told.get("output")
-    items = output if isinstance(output, list) else []
-    calls = sum(1 for item in items if isinstance(item, dict) and item.get("type") in _BILLED_CALLS)
-    raw = told.get("usage")
-    if isinstance(raw, dict):
-        meter.usage = reading.openai_responses(raw, calls)
-    for name, value in (("upstream_id", told.get("id")), ("model", told.get("model"))):
-        if isinstance(value, str) and value:
-            setattr(meter, name, value)
-    tier = told.get("service_tier")
-    if isinstance(tier, str):
-        meter.service_tier = tier
 
 
 def _texts_of_output(answer: dict[str, Any]) -> list[str]:

@@ -20,14 +20,8 @@ from gateway.jobs.forms import CHAT, EMBEDDINGS, RESPONSES
 from gateway.jobs.routes import Provider, Target
 from gateway.metering.reading import openai_chat, stated_cost
 from gateway.upstreams.delivered import Delivered
-from gateway.upstreams.http import (
-    EventStream,
-    Exchange,
-    Pool,
-    broken,
-    failure_inside,
-    nonsense,
-)
+from gateway.upstreams.failures import broken, failure_inside, nonsense, told_failure
+from gateway.upstreams.http import EventStream, Exchange, Pool
 from gateway.upstreams.native_replies import ResponseEvents, embeddings, response
 from gateway.upstreams.protocol import Call, Meter, PlainReply, Prepared
 from gateway.wire.errors import provider_message
@@ -41,6 +35,9 @@ _ABSENT = msgspec.Raw()
 _NOTHING = (b"", b"null")
 _NO_CHOICES = (b"", b"null", b"[]")
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
+
+
+_IN_A_CHOICE = b'"usage":'
 
 
 class _Answer(msgspec.Struct):
@@ -67,11 +64,25 @@ class _Answer(msgspec.Struct):
 
     @property
     def told_usage(self) -> dict[str, Any] | None:
-        """The usage object, wherever it stands."""
-        usage = self.usage
-        if usage is None and isinstance(self.x_groq, dict):
-            usage = self.x_groq.get("usage")
-        return usage if isinstance(usage, dict) else None
+        """The usage object, wherever it stands: beside the choices, under `x_groq` (Groq), or
+        in a choice (Moonshot)."""
+        if isinstance(self.usage, dict) and self.usage:
+            return self.usage
+        if isinstance(self.x_groq, dict) and isinstance(self.x_groq.get("usage"), dict):
+            found: dict[str, Any] = self.x_groq["usage"]
+            return found
+        return _usage_in(self.choices) if _IN_A_CHOICE in bytes(self.choices) else None
+
+
+def _usage_in(choices: msgspec.Raw) -> dict[str, Any] | None:
+    """The usage that a choice has; what is said there is text, and not looked into."""
+    try:
+        found = msgspec.json.decode(choices)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    choices_told = found if isinstance(found, list) else []
+    told = [each.get("usage") for each in choices_told if isinstance(each, dict)]
+    return next((usage for usage in told if isinstance(usage, dict)), None)
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
@@ -205,8 +216,7 @@ class PassedEvents:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise nonsense(self._call.target, data) from None
         if answer.is_empty and answer.tells_failure:
-            message = provider_message(data)
-            raise broken(self._call.target, f"ended the stream with an error: {message}")
+            raise told_failure(self._call.target, data)
         self._keep(answer)
         if _in_parts(self._flavour, data):
             fields = _decode_fields(data)

@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.jobs.routes import Target
-from gateway.metering.usage import Usage
+from gateway.metering.usage import Extra, Usage
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -54,6 +54,12 @@ class Meter:
     service_tier: str | None = None
     stated_cost: Decimal | None = None
     """The charge in USD, when the provider states it itself."""
+    extras: tuple[Extra, ...] = ()
+    """What was used beside `usage`, at prices of its own."""
+    rounds: tuple[Usage, ...] = ()
+    """The parts that `usage` is the sum of, if size tiers go by them; empty for most."""
+    unbilled: bool = False
+    """The provider told usage, and says that it does not bill it."""
 
 
 @dataclass(slots=True)

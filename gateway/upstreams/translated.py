@@ -14,23 +14,16 @@ import msgspec
 
 from gateway.jobs.forms import MESSAGES
 from gateway.jobs.routes import Provider, Target
-from gateway.metering.reading import anthropic, gemini, service_tier
-from gateway.metering.usage import Usage
 from gateway.upstreams.delivered import Delivered
-from gateway.upstreams.http import (
-    EventStream,
-    Exchange,
-    Pool,
-    broken,
-    failure_inside,
-    nonsense,
-)
+from gateway.upstreams.failures import broken, failure_inside, nonsense, told_failure
+from gateway.upstreams.http import EventStream, Exchange, Pool
 from gateway.upstreams.native_replies import MessageEvents, message
+from gateway.upstreams.noting import note_anthropic, note_gemini
 from gateway.upstreams.protocol import Call, Meter, PlainReply, Prepared
 from gateway.wire.anthropic_reply import AnthropicStream, from_anthropic
 from gateway.wire.anthropic_request import to_anthropic
 from gateway.wire.errors import provider_message
-from gateway.wire.gemini_reply import GeminiStream, from_gemini
+from gateway.wire.gemini_reply import GeminiStream, from_gemini, searches_of
 from gateway.wire.gemini_request import to_gemini
 from gateway.wire.sse import DONE, data_of, name_of
 
@@ -74,19 +67,19 @@ class Anthropic:
             return await self._pool.stream(call.target, exchange, MessageEvents(call))
         if call.stream:
             translator = AnthropicStream(created=now)
-            events = TranslatedEvents(call, translator, translator.feed, anthropic)
+            events = TranslatedEvents(
+                call,
+                translator,
+                translator.feed,
+                lambda raw, meter: note_anthropic(raw, meter, translator.stop_reason),
+            )
             return await self._pool.stream(call.target, exchange, events)
         body = await self._pool.whole(call.target, exchange)
         if call.form == MESSAGES:
             return message(call.target, body)
         reply = _object(call.target, body, "content")
-        raw = _part(reply, "usage")
-        meter = Meter(
-            usage=anthropic(raw),
-            model=str(reply.get("model") or ""),
-            upstream_id=str(reply.get("id") or ""),
-            service_tier=service_tier(raw),
-        )
+        meter = Meter(model=str(reply.get("model") or ""), upstream_id=str(reply.get("id") or ""))
+        note_anthropic(_part(reply, "usage"), meter, reply.get("stop_reason"))
         return PlainReply(_encode(from_anthropic(reply, created=now)), meter)
 
     async def aclose(self) -> None:
@@ -121,19 +114,17 @@ class Gemini:
         if call.stream:
             translator = GeminiStream(created=now, answer_id=call.request_id)
             events = TranslatedEvents(
-                call, translator, lambda _name, data: translator.feed(data), gemini
+                call,
+                translator,
+                lambda _name, data: translator.feed(data),
+                lambda raw, meter: note_gemini(raw, meter, translator.searches),
             )
             return await self._pool.stream(call.target, exchange, events)
         body = await self._pool.whole(call.target, exchange)
         reply = _object(call.target, body, "candidates", "promptFeedback", "usageMetadata")
         upstream_id = str(reply.get("responseId") or call.request_id)
-        raw = _part(reply, "usageMetadata")
-        meter = Meter(
-            usage=gemini(raw),
-            model=str(reply.get("modelVersion") or ""),
-            upstream_id=upstream_id,
-            service_tier=service_tier(raw),
-        )
+        meter = Meter(model=str(reply.get("modelVersion") or ""), upstream_id=upstream_id)
+        note_gemini(_part(reply, "usageMetadata"), meter, searches_of(reply))
         return PlainReply(_encode(from_gemini(reply, created=now, answer_id=upstream_id)), meter)
 
     async def aclose(self) -> None:
@@ -167,11 +158,11 @@ class TranslatedEvents:
         call: Call,
         translator: _Translator,
         feed: Callable[[str, dict[str, Any]], list[dict[str, Any]]],
-        read: Callable[[dict[str, Any]], Usage | None],
+        note: Callable[[dict[str, Any], Meter], None],
     ) -> None:
         self.meter = Meter()
         self.complete = False
-        self._call, self._translator, self._feed, self._usage_of = call, translator, feed, read
+        self._call, self._translator, self._feed, self._note_usage = call, translator, feed, note
         self._delivered = Delivered()
 
     def event(self, event: bytes) -> bytes | None:
@@ -186,7 +177,7 @@ class TranslatedEvents:
             raise nonsense(target, data) from None
         if translator.error is not None:
             self._note()
-            raise broken(target, f"ended the stream with an error: {provider_message(data)}")
+            raise told_failure(target, data)
         for chunk in chunks:
             self._delivered.add(_encode(chunk["choices"]))
         self._note()
@@ -223,10 +214,9 @@ class TranslatedEvents:
     def _note(self) -> None:
         translator, meter = self._translator, self.meter
         meter.model, meter.upstream_id = translator.model, translator.id
-        meter.service_tier = service_tier(translator.usage)
         if translator.finished and isinstance(translator, AnthropicStream):
             self.complete = True
-        meter.usage = self._usage_of(translator.usage)
+        self._note_usage(translator.usage, meter)
 
 
 def whole_body(call: Call) -> dict[str, Any]:

@@ -71,31 +71,46 @@ def finish_reason(stop_reason: object) -> str:
 def anthropic_usage(raw: Json) -> Json | None:
     """OpenAI's usage object of a raw one, in tokens; None when nothing was reported.
 
-    Cached and written tokens are beside `input_tokens` there and inside `prompt_tokens` here.
+    Cached and written tokens are beside `input_tokens` there and inside `prompt_tokens` here. So
+    are compactions of the context, which are billed and told only in `iterations`; an advisor's
+    tokens are not, because they are another model's.
     """
     if raw.get("input_tokens") is None and raw.get("output_tokens") is None:
         return None
-    cached = tokens(raw, "cache_read_input_tokens")
-    written = tokens(raw, "cache_creation_input_tokens")
-    if raw.get("cache_creation_input_tokens") is None:
-        split = raw.get("cache_creation")
-        lifetimes = split if isinstance(split, dict) else {}
-        written = sum(tokens(lifetimes, lifetime) for lifetime in lifetimes)
+    rounds = [raw, *_compactions(raw)]
+    cached = sum(tokens(each, "cache_read_input_tokens") for each in rounds)
+    written = sum(map(_written, rounds))
     details = raw.get("output_tokens_details")
     thought = tokens(details, "thinking_tokens") if isinstance(details, dict) else 0
     return openai_reply.usage(
-        tokens(raw, "input_tokens") + cached + written,
-        tokens(raw, "output_tokens"),
+        sum(tokens(each, "input_tokens") for each in rounds) + cached + written,
+        sum(tokens(each, "output_tokens") for each in rounds),
         {"cached_tokens": cached, "cache_write_tokens": written},
         {"reasoning_tokens": thought},
     )
+
+
+def _compactions(raw: Json) -> list[Json]:
+    told = raw.get("iterations")
+    rounds = told if isinstance(told, list) else []
+    return [each for each in rounds if isinstance(each, dict) and each.get("type") == "compaction"]
+
+
+def _written(raw: Json) -> int:
+    """Tokens written to the cache: the sum, or what its lifetimes add up to."""
+    if raw.get("cache_creation_input_tokens") is not None:
+        return tokens(raw, "cache_creation_input_tokens")
+    split = raw.get("cache_creation")
+    lifetimes = split if isinstance(split, dict) else {}
+    return sum(tokens(lifetimes, lifetime) for lifetime in lifetimes)
 
 
 class AnthropicStream:
     """Turns the events of one streamed message into chunks, and remembers how it went.
 
     `usage` is the provider's own, merged so far (empty: none yet); `finished` is true once the
-    message has ended as it should; `error` is what an error event said.
+    message has ended as it should, and `stop_reason` says why; `error` is what an error event
+    said.
     """
 
     __slots__ = (
@@ -106,6 +121,7 @@ class AnthropicStream:
         "_open",
         "error",
         "finished",
+        "stop_reason",
         "usage",
     )
 
@@ -116,6 +132,7 @@ class AnthropicStream:
         self._chunks = Chunks(created)
         self._open: dict[int, _Block] = {}
         self._call_count = 0
+        self.stop_reason: object = None
         self._ended = False
         self._message: object = None
 
@@ -159,11 +176,7 @@ class AnthropicStream:
         Counts are cumulative, so one that is smaller than before was not counted anew: some
         servers repeat the input as 0 at the end.
         """
-        for key, value in (usage if isinstance(usage, dict) else {}).items():
-            before = self.usage.get(key)
-            if value is None or (type(value) is int and type(before) is int and value < before):
-                continue
-            self.usage[key] = value
+        _grow(self.usage, usage if isinstance(usage, dict) else {})
 
     def _start(self, data: Json) -> list[Json]:
         message = data.get("message")
@@ -246,7 +259,7 @@ class AnthropicStream:
         reason = delta.get("stop_reason") if isinstance(delta, dict) else None
         if reason is None or self._ended:
             return []
-        self._ended = True
+        self._ended, self.stop_reason = True, reason
         return [self._chunks.delta({}, finish_reason=finish_reason(reason))]
 
 
@@ -270,6 +283,18 @@ class _Block:
             **self.given,
             **{key: "".join(pieces) for key, pieces in self._grown.items()},
         }
+
+
+def _grow(usage: Json, told: Json) -> None:
+    for key, value in told.items():
+        before = usage.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            usage[key] = before = dict(before)
+            _grow(before, value)
+        elif value is None or (type(value) is int and type(before) is int and value < before):
+            continue
+        else:
+            usage[key] = value
 
 
 def _index(data: Json) -> int:

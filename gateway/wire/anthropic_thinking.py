@@ -15,10 +15,11 @@ Json = dict[str, Any]
 
 _NAME = re.compile(r"claude-(?:([a-z]+)-)?(\d{1,2})(?!\d)(?:[-.](\d{1,2})(?!\d))?(?:-([a-z]+))?")
 _NEWEST = (99, 0)
-_LEAST_BUDGET = 1024
+LEAST_BUDGET = 1024
+"""Tokens of thinking, when there is to be any (Anthropic, extended thinking)."""
 _BUDGETS = {
-    "minimal": _LEAST_BUDGET,
-    "low": _LEAST_BUDGET,
+    "minimal": LEAST_BUDGET,
+    "low": LEAST_BUDGET,
     "medium": 2048,
     "high": 4096,
     "xhigh": 8192,
@@ -102,7 +103,7 @@ def thinking_for(effort: str, model: Model, max_tokens: int) -> tuple[Json | Non
     """
     if model.adaptive:
         return _adaptive(effort, model)
-    if effort == "none" or max_tokens < 2 * _LEAST_BUDGET:
+    if effort == "none" or max_tokens < 2 * LEAST_BUDGET:
         return None, None
     budget = min(_BUDGETS[effort], max_tokens // 2)
     return {"type": "enabled", "budget_tokens": budget}, None

@@ -100,6 +100,23 @@ def error_status(body: bytes) -> int | None:
     return None
 
 
+def tells_error(body: bytes) -> bool:
+    """Whether a body that came as a success is an error in one of the shapes that errors have.
+
+    False for what cannot be read: it may be an answer that was lost on its way. Never raises.
+    """
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    if isinstance(found, list) and found:
+        found = found[0]
+    if not isinstance(found, dict):
+        return False
+    named = found.get("type") == "error" or found.get("object") == "error"
+    return named or any(found.get(key) for key in _MESSAGE_KEYS)
+
+
 def _status(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
         value = int(value)

@@ -82,6 +82,19 @@ def from_gemini(reply: Json, *, created: int, answer_id: str) -> Json:
     }
 
 
+def searches_of(reply: Json) -> int:
+    """How many web searches an answer was grounded by, all candidates together."""
+    candidates = reply.get("candidates")
+    listed = candidates if isinstance(candidates, list) else []
+    return sum(_queries(candidate) for candidate in listed if isinstance(candidate, dict))
+
+
+def _queries(candidate: Json) -> int:
+    grounding = candidate.get("groundingMetadata")
+    queries = grounding.get("webSearchQueries") if isinstance(grounding, dict) else None
+    return len(queries) if isinstance(queries, list) else 0
+
+
 def _choice(candidate: Json, place: int, answer_id: str) -> Json:
     index = _index(candidate, place)
     found = _Found(candidate)
@@ -134,8 +147,9 @@ def _audio(raw: Json, key: str) -> int:
 class GeminiStream:
     """Turns the pieces of one streamed answer into chunks, and remembers how it went.
 
-    `usage` is the provider's own, the last that had counts (empty: none yet); `finished` is true
-    once every candidate has ended, or the prompt was blocked; `error` is what an error said.
+    `usage` is the provider's own, the last that had counts (empty: none yet); `searches` counts
+    the queries that the answer was grounded by; `finished` is true once every candidate has
+    ended, or the prompt was blocked; `error` is what an error said.
     """
 
     __slots__ = (
@@ -144,6 +158,7 @@ class GeminiStream:
         "_chunks",
         "_ended",
         "_fallback_id",
+        "_queries",
         "error",
         "usage",
     )
@@ -156,6 +171,12 @@ class GeminiStream:
         self._begun: set[int] = set()
         self._ended: set[int] = set()
         self._called: dict[int, int] = {}
+        self._queries: dict[int, int] = {}
+
+    @property
+    def searches(self) -> int:
+        """Web searches so far; a later piece restates the queries of an earlier one."""
+        return sum(self._queries.values())
 
     @property
     def id(self) -> str:
@@ -198,6 +219,7 @@ class GeminiStream:
 
     def _candidate(self, candidate: Json, index: int) -> list[Json]:
         chunks = self._begin(index)
+        self._queries[index] = max(self._queries.get(index, 0), _queries(candidate))
         found = _Found(candidate)
         delta: Json = {}
         if found.reasoning:

@@ -13,6 +13,8 @@ import msgspec
 
 Json = dict[str, Any]
 
+_DIGITS = 10
+
 
 def usage(prompt: int, completion: int, prompt_details: Json, completion_details: Json) -> Json:
     """A usage object; both counts in tokens and complete, the details parts of them."""
@@ -26,8 +28,12 @@ def usage(prompt: int, completion: int, prompt_details: Json, completion_details
 
 
 def tokens(raw: Json, key: str) -> int:
-    """A count in a provider's usage; 0 when it is absent or not a count."""
+    """A count in a provider's usage, which may be text; 0 when it is absent or not a count."""
     value = raw.get(key)
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value[:_DIGITS])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if type(value) is int and value > 0 else 0
 
 

@@ -21,8 +21,21 @@ ITEMS_AT_MOST = 10_000
 NAME_LENGTH_AT_MOST = 128
 T = TypeVar("T")
 
-_IMAGE = re.compile(rb'"(?:url|image_url)"\s*:\s*"')
-_ASCII_ESCAPED = re.compile(rb"\\u00[2-7]")
+_IMAGE = re.compile(rb'"(?:url|image_url)"\s*:\s*"|"type"\s*:\s*"image"')
+IMAGE, AUDIO, FILE, AN_HOUR = "image", "audio", "file", "1h"
+_MARKS = (
+    (b"image", IMAGE),
+    (b'"input_audio"', AUDIO),
+    (b'"1h"', AN_HOUR),
+    (b'"file', FILE),
+    (b'"document"', FILE),
+    (b'"item_reference"', FILE),
+    (b'"container_upload"', FILE),
+    (b"video", FILE),
+    (b'"audio_url"', FILE),
+)
+"""What in the bytes of a body tells that it may bring something beside text."""
+_ESCAPED_LETTER = re.compile(rb"\\u00(?:3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF])")
 _ESCAPED_NUL = rb"\u0000"
 
 
@@ -40,6 +53,8 @@ class RequestBody(msgspec.Struct, frozen=True):
     """Images, by address or sent along, or more: their tokens have little to do with bytes."""
     size: int
     """Bytes."""
+    signs: frozenset[str] = frozenset()
+    """What the body may bring beside text: of everything that it does bring there is a sign."""
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -69,17 +84,20 @@ def read_body(
     form: str, body: bytes, fields: Mapping[str, msgspec.Raw], *, wants_usage: bool = False
 ) -> RequestBody:
     """What the gateway has to know of a request whose own fields have been checked."""
-    escaped = b"\\u00" in body
+    plain, escaped = body, b"\\u00" in body
     if escaped and _ESCAPED_NUL in body:
         _check_nuls(body)
+    if escaped:
+        plain = _unescaped(body)
     return RequestBody(
         form=form,
         fields=fields,
         model=read_field(fields, "model", _decode_text, "text") or "",
         stream=bool(read_field(fields, "stream", _decode_flag, "true or false")),
         wants_usage=wants_usage,
-        images=_images(_unescaped(body) if escaped else body),
+        images=_images(plain),
         size=len(body),
+        signs=frozenset([sign for mark, sign in _MARKS if mark in plain]),
     )
 
 
@@ -121,15 +139,37 @@ def read_metadata(fields: Mapping[str, msgspec.Raw]) -> dict[str, str]:
     return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
+def says(raw: msgspec.Raw, word: bytes) -> bool:
+    """Whether a word of letters, digits and _ stands anywhere in a value, however escaped."""
+    value = bytes(raw)
+    return word in value or word in _unescaped(value)
+
+
+def without_metadata(chat: RequestBody, names: frozenset[str]) -> RequestBody:
+    """The request without these names in its metadata, and without the field if that was all.
+
+    It stays whole where the provider is to keep it with the answer: OpenAI stores responses
+    unless told not to, and chats when told to.
+    """
+    stored = bytes(chat.fields.get("store", b""))
+    if stored == b"true" or (chat.form == "responses" and stored != b"false"):
+        return chat
+    fields = dict(chat.fields)
+    kept = {n: raw for n, raw in _decode_fields(fields.pop("metadata")).items() if n not in names}
+    if kept:
+        fields["metadata"] = msgspec.Raw(_encode(kept))
+    return msgspec.structs.replace(chat, fields=fields)
+
+
 def _images(body: bytes) -> int:
     """At least as many images as there are."""
-    return len(_IMAGE.findall(body)) if b'url"' in body else 0
+    return len(_IMAGE.findall(body)) if b'url"' in body or b'"image"' in body else 0
 
 
 def _unescaped(body: bytes) -> bytes:
     """The body without letters that are escaped although they need not be: nothing that is
     looked for in the bytes can be hidden behind them."""
-    return _encode(_decoded(body)) if _ASCII_ESCAPED.search(body) else body
+    return _encode(_decoded(body)) if _ESCAPED_LETTER.search(body) else body
 
 
 def _decoded(body: bytes) -> Any:

@@ -1,72 +1,134 @@
-"""How long the audit takes: `python -m tests.bench.audit_speed --entries 1000000`.
+"""How long the audit takes: `python -m tests.bench.audit_speed --entries 10000000`.
 
-The entries are made by the database itself, in an afternoon's worth of hours, jobs and teams, and
-they balance, so the audit has to look at all of them. Prints entries, seconds and entries a
-second; the books are in a temporary folder and go with it.
+The database itself makes the entries, 500 a second: seven teams with three apps each, twelve
+models with prices of their own, budgets by the month and by the minute, and now and then a
+release, a lapse or a correction. They balance, so the audit has to look at all of them. Prints
+entries, seconds, entries a second and the most memory that the audit had; the books are in a
+temporary folder and go with it. `--database-url` names an empty database to take instead.
+
+`--within SECONDS` makes the exit status 1 when it takes longer.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import resource
+import sys
 import tempfile
 import time
 
-from gateway.ledger.audit import audit
-from gateway.store.database import Database
-from gateway.store.schema import migrate
-from gateway.store.tables import ROLLUP_DIMENSIONS, ROLLUP_SUMS, EntryRow
+import msgspec
+from sqlalchemy import insert
 
-RATES = (
-    '{"input":2500000000,"cache_read":0,"cache_read_audio":0,"cache_write":0,"cache_write_1h":0,'
-    '"output":10000000000,"reasoning":0,"audio_input":0,"audio_output":0,"image_input":0,'
-    '"image_output":0,"requests":0}'
+from gateway.ledger.audit import audit
+from gateway.prices.rates import NO_COST, Rates
+from gateway.store.database import Cursor, Database
+from gateway.store.schema import migrate
+from gateway.store.statements import RowStatement
+from gateway.store.tables import ROLLUP_DIMENSIONS, ROLLUP_SUMS, Balance, EntryRow
+
+MICROS_EACH = 2_000
+FIRST = 1_793_620_800_000_000
+MODELS = 12
+TEAMS, APPS = 7, 21
+SINGLE, TEAM, MINUTE = 1, 2, 100
+"""Where the numbers begin of the balances of the organisation, the teams, the apps' minutes."""
+KIND = (
+    "CASE WHEN n % 1009 = 7 THEN 'adjust' WHEN n % 101 = 5 THEN 'lapse'"
+    " WHEN n % 53 = 3 THEN 'release' ELSE 'charge' END"
 )
-MADE = {
-    "org": "'main'",
-    "id": "printf('req_%014x.1', n)",
-    "kind": "'charge'",
-    "request_id": "printf('req_%014x', n)",
-    "attempt": "1",
-    "admitted_at": "1793620800000000 + n * 2000",
-    "recorded_at": "1793620800000000 + n * 2000 + 500",
-    "team": "printf('team-%d', n % 7)",
-    "app": "printf('app-%d', n % 21)",
-    "job": "printf('job-%d', n % 5)",
-    "residency": "'cloud'",
-    "confined": "0",
-    "stream": "0",
-    "outcome": "'ok'",
-    "quality": "'reported'",
-    "input": "n % 1000",
-    "output": "n % 100",
-    "tokens": "n % 1000 + n % 100",
-    "request_count": "1",
-    "amount_nanos": "(n % 1000) * 2500 + (n % 100) * 10000",
-    "ceiling_nanos": "10000000000",
-    "ceiling_tokens": "100000",
-    "prices": f"'{RATES}'",
-    "balances": "'1 2'",
+MINUTE_OF = f"(n * {MICROS_EACH} / 60000000)"
+
+
+def rates(model: int) -> Rates:
+    """Whole nano-dollars a token: 100 to 1,200 for input, a tenth when cached, four times out."""
+    price = (model + 1) * 100_000_000
+    changes = {"input": price, "cache_read": price // 10, "output": 4 * price, "reasoning": 0}
+    return msgspec.structs.replace(NO_COST, **changes)
+
+
+def by_model(values: list[str]) -> str:
+    """SQL for what differs from model to model."""
+    cases = " ".join(f"WHEN {number} THEN {value}" for number, value in enumerate(values))
+    return f"CASE n % {MODELS} {cases} END"
+
+
+def columns(sqlite: bool) -> dict[str, str]:
+    """SQL for each column of entry number `n`, of kind `kind`."""
+    number = "printf('%012x', n)" if sqlite else "lpad(to_hex(n), 12, '0')"
+    before = "printf('%012x', n - 1)" if sqlite else "lpad(to_hex(n - 1), 12, '0')"
+    charged = "CASE WHEN kind = 'charge' THEN {} ELSE 0 END"
+    tokens = "n % 1000 + n % 300 + n % 100"
+    amount = f"(n % {MODELS} + 1) * (100 * (n % 1000) + 10 * (n % 300) + 400 * (n % 100))"
+    lapsed = "CASE kind WHEN 'lapse' THEN {} WHEN 'charge' THEN {} ELSE 0 END"
+    empty = {
+        column.name: "0" if column.name in _NUMBERS else "''"
+        for column in EntryRow.__table__.columns  # type: ignore[attr-defined]
+    }
+    return empty | {
+        "org": "'main'",
+        "id": f"'req_' || {number} || '.1'",
+        "kind": "kind",
+        "request_id": f"'req_' || {number}",
+        "attempt": "1",
+        "admitted_at": f"{FIRST} + n * {MICROS_EACH}",
+        "recorded_at": f"{FIRST} + n * {MICROS_EACH} + 700000",
+        "key_id": f"'key_' || (n % {APPS})",
+        "team": f"'team-' || (n % {TEAMS})",
+        "app": f"'app-' || (n % {APPS})",
+        "job": "'job-' || (n % 4)",
+        "target": f"'provider/model-' || (n % {MODELS})",
+        "provider": "'provider'",
+        "residency": "'cloud'",
+        "confined": "0" if sqlite else "false",
+        "model": f"'model-' || (n % {MODELS})",
+        "model_served": f"'model-2026-01-01-' || (n % {MODELS})",
+        "upstream_id": f"'chatcmpl-' || {number}",
+        "stage": "'stage-' || (n % 2)",
+        "tags": "'{\"stage\":\"stage-' || (n % 2) || '\"}'",
+        "stream": "0" if sqlite else "false",
+        "outcome": "'ok'",
+        "quality": "CASE kind WHEN 'lapse' THEN 'presumed' ELSE 'reported' END",
+        "input": charged.format("n % 1000"),
+        "cache_read": charged.format("n % 300"),
+        "output": charged.format("n % 100"),
+        "tokens": lapsed.format("5000", tokens),
+        "request_count": "CASE kind WHEN 'charge' THEN 1 WHEN 'lapse' THEN 1 ELSE 0 END",
+        "amount_nanos": lapsed.format("10000000000", amount),
+        "ceiling_nanos": "10000000000",
+        "ceiling_tokens": "5000",
+        "prices": by_model([f"'{msgspec.json.encode(rates(m)).decode()}'" for m in range(MODELS)]),
+        "balances": f"'{SINGLE} ' || ({TEAM} + n % {TEAMS}) || ' '"
+        f" || ({MINUTE} + {MINUTE_OF} * {APPS} + n % {APPS})",
+        "corrects": f"CASE kind WHEN 'adjust' THEN 'req_' || {before} || '.1' ELSE '' END",
+        "reason": "CASE kind WHEN 'adjust' THEN 'credit' ELSE '' END",
+        "author": "CASE kind WHEN 'adjust' THEN 'finance' ELSE '' END",
+    }
+
+
+_NUMBERS = {
+    name for name, field in EntryRow.model_fields.items() if field.annotation in (int, bool)
 }
 
 
 def fill(database: Database, entries: int) -> None:
-    """Make entries, their roll-ups, and two balances over all of them."""
-    columns = [column.name for column in EntryRow.__table__.columns]  # type: ignore[attr-defined]
-    texts = {"prices", "tags", "changed"}
-    zero = {
-        column.name: "''" if column.name in texts or "Text" in repr(column.type) else "0"
-        for column in EntryRow.__table__.columns  # type: ignore[attr-defined]
-    }
-    zero |= {
-        n: "''" for n in columns if str(EntryRow.model_fields[n].annotation) == "<class 'str'>"
-    }
-    made = ", ".join(MADE.get(name, zero[name]) for name in columns)
+    """Make entries, their roll-ups, and their balances."""
+    sqlite = database.is_sqlite
+    made = columns(sqlite)
+    numbers = (
+        f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers"
+        f" WHERE n < {entries}), made AS (SELECT n, {KIND} AS kind FROM numbers)"
+        if sqlite
+        else f"WITH made AS (SELECT n, {KIND} AS kind FROM generate_series(1, {entries}::bigint) n)"
+    )
     dimensions, sums = ", ".join(ROLLUP_DIMENSIONS), [n for n in ROLLUP_SUMS if n != "entries"]
     with database.writing() as cursor:
+        if not sqlite:
+            cursor.run("SET LOCAL statement_timeout = 0", {})
         cursor.run(
-            f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers"
-            f" WHERE n < {entries}) INSERT INTO entries ({', '.join(columns)})"
-            f" SELECT {made} FROM numbers",
+            f"INSERT INTO entries ({', '.join(made)}) {numbers}"
+            f" SELECT {', '.join(made.values())} FROM made".replace("%", "%" if sqlite else "%%"),
             {},
         )
         cursor.run(
@@ -76,46 +138,89 @@ def fill(database: Database, entries: int) -> None:
             f" GROUP BY org, admitted_at / 3600000000, {dimensions}",
             {},
         )
-        known = {row[1] for row in cursor.rows("SELECT * FROM pragma_table_info('balances')", {})}
-        for number, unit, total in ((1, "usd", "amount_nanos"), (2, "tokens", "tokens")):
-            values = {
-                "org": "'main'",
-                "id": str(number),
-                "budget": f"'b{number}'",
-                "subject": "''",
-                "unit": f"'{unit}'",
-                "period": "'forever'",
-                "hard": "1",
-                "starts_at": "0",
-                "ends_at": "4611686018427387904",
-                "limit_value": "9000000000000000000",
-                "spent": f"(SELECT SUM({total}) FROM entries)",
-                "held": "0",
-                "overrun": "0",
-            }
-            values |= dict.fromkeys(known - set(values), "0")
-            cursor.run(
-                f"INSERT INTO balances ({', '.join(values)}) SELECT {', '.join(values.values())}",
-                {},
-            )
+        make_balances(cursor, database.engine_name)
+    if not sqlite:
+        analyse(database)
+
+
+def analyse(database: Database) -> None:
+    """What PostgreSQL does by itself some minutes after many rows have come."""
+    session = database.session()
+    try:
+        session.run("ANALYZE")
+    finally:
+        session.close()
+
+
+def make_balances(cursor: Cursor, engine: str) -> None:
+    """A balance for each number that entries name, with what they add up to."""
+    kinds = {SINGLE: "usd", TEAM: "tokens", MINUTE: "requests"}
+    spent: dict[int, list[int]] = {}
+    for numbers, *amounts in cursor.rows(
+        "SELECT balances, SUM(amount_nanos), SUM(tokens), SUM(request_count)"
+        " FROM entries GROUP BY balances",
+        {},
+    ):
+        for number in map(int, numbers.split()):
+            found = spent.setdefault(number, [0, 0, 0])
+            for place, amount in enumerate(amounts):
+                found[place] += int(amount)
+    names = list(Balance.model_fields)
+    rows = []
+    for number, (nanos, tokens, requests) in spent.items():
+        unit = kinds[max(first for first in kinds if first <= number)]
+        amount = {"usd": nanos, "tokens": tokens, "requests": requests}[unit]
+        rows.append(
+            dict.fromkeys(names, 0)
+            | {"org": "main", "id": number, "budget": f"b{number}", "subject": ""}
+            | {"unit": unit, "period": "forever", "hard": True, "ends_at": 2**62}
+            | {"limit_value": 2**62, "spent": amount}
+        )
+    cursor.run_many(RowStatement(insert(Balance.__table__), engine), rows)  # type: ignore[attr-defined]
+
+
+def make(url: str, entries: int) -> None:
+    """Books with so many entries at an address; in a process of its own, for its memory."""
+    began = time.perf_counter()
+    database = Database(url)
+    try:
+        migrate(database)
+        fill(database, entries)
+    finally:
+        database.close()
+    print(f"{entries:,} entries made in {time.perf_counter() - began:.0f} s", flush=True)
 
 
 def main() -> None:
     """Fill, audit, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--database-url", default="")
+    parser.add_argument("--within", type=float, default=float("inf"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        database = Database(f"sqlite:///{folder}/books.db")
-        migrate(database)
-        fill(database, options.entries)
+        url = options.database_url or f"sqlite:///{folder}/books.db"
+        maker = multiprocessing.get_context("spawn").Process(
+            target=make, args=(url, options.entries)
+        )
+        maker.start()
+        maker.join()
+        if maker.exitcode:
+            sys.exit("the entries could not be made")
+        database = Database(url)
         began = time.perf_counter()
         findings, entries = audit(database, "main")
         seconds = time.perf_counter() - began
         database.close()
     for finding in findings:
         print(finding)
-    print(f"{entries:,} entries in {seconds:.1f} s: {entries / seconds:,.0f} a second")
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(
+        f"{entries:,} entries in {seconds:.1f} s: {entries / seconds:,.0f} a second,"
+        f" {megabytes:,} MB at the most"
+    )
+    if findings or entries != options.entries or seconds > options.within:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

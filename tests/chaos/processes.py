@@ -24,7 +24,7 @@ from pathlib import Path
 
 import aiohttp
 
-from gateway.cli import main
+from gateway.cli.commands import PLACES, main
 from tests.gateways import SECRETS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -36,7 +36,8 @@ class Forked:
 
     def __init__(self, arguments: list[str], environment: dict[str, str], log: Path) -> None:
         copies = multiprocessing.get_context("forkserver")
-        copies.set_forkserver_preload(["pytest", __name__])
+        serving, _, _function = PLACES["serve"].partition(":")
+        copies.set_forkserver_preload(["pytest", __name__, serving])
         self._process = copies.Process(target=_run, args=(arguments, environment, log))
         self._process.start()
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from gateway.cli.commands import app
+from gateway.cli.commands import PLACES, app
 from gateway.ledger.entries import Draft, Ending
 from gateway.metering.usage import Usage
 from gateway.prices.rates import NO_COST
@@ -216,3 +219,36 @@ def test_audit_counts_entries_and_ends_with_1_when_something_is_found(books: str
     bad = jobgate("audit", "--json", "--database-url", books)
     assert bad.exit_code == 1
     assert [finding["law"] for finding in json.loads(bad.output)["findings"]] == ["3"]
+
+
+# ---- the list of commands
+
+
+def test_the_version_is_told() -> None:
+    result = jobgate("--version")
+    assert (result.exit_code, result.stdout) == (0, f"jobgate {version('jobgate')}\n")
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_every_command_is_where_the_list_says_and_has_its_own_help(name: str) -> None:
+    result = jobgate(name, "--help")
+    assert (result.exit_code, f"jobgate {name}" in result.stdout) == (0, True), result.output
+
+
+def test_the_help_lists_every_command_and_a_slip_is_understood() -> None:
+    listed = jobgate("--help").stdout
+    assert [name for name in PLACES if f" {name} " not in listed] == []
+    slip = jobgate("chekc")
+    assert (slip.exit_code, "Did you mean 'check'?" in slip.output) == (2, True)
+
+
+def test_a_command_reads_no_more_of_the_program_than_it_needs() -> None:
+    """Checking a file takes no database, and making a key no web framework."""
+    for command, unneeded in (
+        ("routing", ("sqlalchemy", "fastapi", "aiohttp", "tiktoken")),
+        ("keys", ("fastapi", "aiohttp", "tiktoken", "litellm")),
+    ):
+        program = f"import sys, gateway.cli.{command}; print(*sys.modules)"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+        assert done.stdout.split().count(b"gateway.cli.options") == 1
+        assert not set(done.stdout.decode().split()) & set(unneeded), command

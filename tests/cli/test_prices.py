@@ -193,6 +193,37 @@ def test_check_refuses_a_price_that_is_off_by_more_than_five_times(
     result = jobgate("prices", "check", "--routes", path)
     assert result.exit_code == 2
     assert intention in result.output
+    assert "confirmed: true" in result.output
+
+
+@pytest.mark.parametrize(
+    ("price", "meant"),
+    [
+        ("{input: 0.25, output: 1.5, confirmed: true}", 1),
+        ("{input: 2.5, output: 15, confirmed: true}", 0),
+        ("{discount_percent: 90}", 1),
+    ],
+)
+def test_a_price_that_is_far_off_and_meant_is_told_and_not_refused(
+    price: str, meant: int, tmp_path: Path
+) -> None:
+    path = routes(tmp_path, price)
+    text = Path(path).read_text().replace("openai/gpt-test", "openai/gpt-5.4")
+    Path(path).write_text(text)
+    result = jobgate("prices", "check", "--json", "--routes", path)
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)["far_off_and_meant"]) == meant
+
+
+def test_a_gateway_does_not_start_with_a_price_that_looks_like_a_slip(tmp_path: Path) -> None:
+    path = routes(tmp_path, "{input: 250, output: 1500}")
+    text = Path(path).read_text().replace("openai/gpt-test", "openai/gpt-5.4")
+    Path(path).write_text(text)
+    for command in (("check",), ("serve", "--port", "0")):
+        result = jobgate(*command, "--routes", path)
+        assert result.exit_code == 2
+        assert "routes.yaml:" in result.output
+        assert "it looks like cents, where dollars belong" in result.output
 
 
 def test_check_tells_which_targets_have_no_price(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from gateway.metering.usage import Usage
 from gateway.prices.rates import NO_COST
 from gateway.treasury.budgets import Payer
 from gateway.treasury.closing import MonthClosing
-from tests.gateways import routes_for
+from tests.gateways import TESTER, routes_for
 from tests.treasury.booking import Books, a_budget, charged, opened
 
 BILL = """\
@@ -129,7 +129,7 @@ def test_a_closed_month_is_corrected_in_the_open_one_and_counts_as_corrected(
     after = books.clock.now() + 60 * 24 * 3600 * MICROS
     closing = MonthClosing("main", books.database.engine_name, books.calendar)
     with books.database.writing() as cursor:
-        assert isinstance(closing.close(cursor, Month(2026, 11), "finance", after), ClosedMonth)
+        assert isinstance(closing.close(cursor, Month(2026, 11), TESTER, after), ClosedMonth)
     bill = BILL.format(amount="0.000000801")
     assert reconcile(books, routes, bill, "--post").exit_code == 0
     rows = books.rows(

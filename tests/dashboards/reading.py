@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, Tally, Timings
 
 REPOSITORY = Path(__file__).parents[2]
 DASHBOARDS = REPOSITORY / "dashboards"
@@ -70,7 +70,12 @@ def series() -> dict[str, frozenset[str]]:
     """Name and labels of every series that /metrics can show."""
     found = dict(COLLECTED)
     for metric in vars(Metrics()).values():
-        if isinstance(metric, Counter):
+        if isinstance(metric, Tally):
+            found[f"{metric.name}_total"] = frozenset(metric.labels)
+        elif isinstance(metric, Timings):
+            for end in HISTOGRAM_ENDS:
+                found[f"{metric.name}{end}"] = frozenset(metric.labels)
+        elif isinstance(metric, Counter):
             found[f"{metric._name}_total"] = labels_of(metric)
         elif isinstance(metric, Gauge):
             found[metric._name] = labels_of(metric)

@@ -16,8 +16,10 @@ from gateway.callers.registry import NewKey, Registry
 from gateway.cli.commands import app
 from gateway.clock import SystemClock
 from gateway.settings import Settings
-from gateway.store.database import Database
+from gateway.store.database import BUSY_SECONDS, Database
 from gateway.store.schema import migrate
+from gateway.treasury import committer as committing
+from tests.gateways import TESTER
 from tests.postgres import PostgresServer
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -30,7 +32,7 @@ def books(url: str) -> Database:
     """Migrated books with one key in them."""
     database = Database(url)
     migrate(database)
-    Registry(database, "main", SystemClock()).create(NewKey(team="brand", app="studio"))
+    Registry(database, "main", SystemClock()).create(NewKey(team="brand", app="studio"), TESTER)
     return database
 
 
@@ -74,7 +76,7 @@ def test_the_backup_of_postgresql_can_be_restored_over_what_is_there(
     database = books(postgres_url)
     before = keys(postgres_url)
     run("pg_dump")
-    Registry(database, "main", SystemClock()).create(NewKey(team="media", app="planner"))
+    Registry(database, "main", SystemClock()).create(NewKey(team="media", app="planner"), TESTER)
     database.close()
     run("pg_restore")
     assert keys(postgres_url) == before
@@ -96,6 +98,20 @@ def test_there_is_time_to_finish_open_answers_before_a_stop_becomes_a_kill() -> 
     [compose_seconds] = re.findall(r"gateway:.*?stop_grace_period: (\d+)s", compose, re.DOTALL)[:1]
     assert min(int(unit_seconds), int(compose_seconds)) >= 2 * Settings().shutdown_seconds
     assert f"get {Settings().shutdown_seconds} s to end" in RUNBOOK
+
+
+def test_what_it_says_of_a_database_that_is_away_is_what_the_program_does() -> None:
+    """tests/endings/test_broken_databases.py does all of it; here are the words and figures."""
+    section = RUNBOOK.split("## The database is away", 1)[1].split("\n## ", 1)[0]
+    refusal = committing._books_are_down()
+    assert f"{refusal.status} `{refusal.code}` at once" in section
+    assert f"`Retry-After: {refusal.retry_after:g}`" in section
+    assert f"waits up to {committing.SETTLE_PATIENCE:g} s for its entry" in section
+    assert f"wait up to {max(BUSY_SECONDS, committing._BUSY_AT_MOST_SECONDS):g} s" in section
+    assert f"{Settings().shutdown_seconds} s for open answers" in section
+    assert f"and {committing.SETTLE_PATIENCE:g} s for their entries" in section
+    [unit_seconds] = re.findall(r"^TimeoutStopSec=(\d+)$", UNIT, re.MULTILINE)
+    assert int(unit_seconds) > Settings().shutdown_seconds + committing.SETTLE_PATIENCE
 
 
 def test_systemd_takes_the_unit_where_there_is_systemd(tmp_path: Path) -> None:

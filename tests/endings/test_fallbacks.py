@@ -124,6 +124,60 @@ async def test_a_stream_that_has_begun_is_not_tried_elsewhere(
     assert provider.arrived == 1
 
 
+FIRST_EVENTS = """
+  claude-first:
+    purpose: Its first target speaks Anthropic's format.
+    owner: data
+    targets: [anthropic/claude-test, openai/gpt-spare]
+    output_tokens: {default: 1000, max: 4000}
+    retries: 1
+  gemini-first:
+    purpose: Its first target speaks Gemini's format.
+    owner: data
+    targets: [gemini/gemini-test, openai/gpt-spare]
+    output_tokens: {default: 1000, max: 4000}
+    retries: 1
+"""
+WORDS = '{"type": "error", "error": {"type": "overloaded_error", "message": "overloaded"}}'
+
+
+@pytest.mark.parametrize("job", ["with-fallback", "claude-first", "gemini-first"])
+@pytest.mark.parametrize(
+    ("event", "quality"),
+    [(f"event: error\ndata: {WORDS}\n\n", "counted"), ("data: <html>\n\n", "presumed")],
+)
+async def test_a_stream_whose_first_event_is_a_failure_is_tried_elsewhere(
+    job: str, event: str, quality: str, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.script = Script(body=event, content_type="text/event-stream")
+    provider.by_model = {"gpt-spare": GOOD}
+    routes = routes_for(provider.url, jobs=FIRST_EVENTS)
+    async with running(routes, sqlite_url) as gateway, calling(gateway) as caller:
+        heard = await caller.ask(job, stream=True)
+        first, second = gateway.entries(heard.request_id)
+        breakers = gateway.gateway._doors["/v1/chat/completions"]._live.pipeline._parts.breakers
+        assert breakers[first["target"]]._failures == 1
+    assert (heard.status, heard.text, heard.events[-1]) == (200, "spare words", "[DONE]")
+    assert heard.attempts == 2
+    assert said(first) == ("provider_cut", quality), "what was asked may have been billed"
+    assert 0 < first["amount_nanos"] <= first["ceiling_nanos"]
+    assert first["output"] == 0
+    assert (second["target"], *said(second)) == (SPARE, *WELL)
+
+
+async def test_a_stream_that_fails_at_its_first_event_and_has_no_spare_is_an_ordinary_error(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    event = f"event: error\ndata: {WORDS}\n\n"
+    provider.script = Script(body=event, content_type="text/event-stream")
+    async with running(routes_for(provider.url), sqlite_url) as gateway, calling(gateway) as caller:
+        heard = await caller.ask("extraction", stream=True)
+        (entry,) = gateway.entries(heard.request_id)
+    assert (heard.status, heard.error["code"]) == (502, "upstream_failed")
+    assert "overloaded" in heard.error["message"]
+    assert said(entry) == ("provider_cut", "counted")
+
+
 async def test_a_second_try_at_the_same_target_may_be_enough(
     provider: ScriptedProvider, sqlite_url: str
 ) -> None:

@@ -7,10 +7,14 @@ off, the callers are told, and everything is in the books before the process end
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
+from gateway.store import database as store
+from gateway.treasury import committer as committing
 from tests.endings.bills import check_entry, money, said
+from tests.endings.breaking import locked
 from tests.endings.callers import CHUNKS, Leaver
 from tests.endings.stopping import Stoppable, books_after, stoppable
 from tests.gateways import routes_for
@@ -118,3 +122,69 @@ async def test_a_caller_who_left_before_the_end_is_booked_too(
     (entry,) = books_after(sqlite_url)
     check_entry(entry, money(provider.bill))
     assert said(entry) == ("caller_left", "counted")
+
+
+FORMS = (PLAIN, STREAMED)
+NEVER_ENDING = {
+    "says nothing at all": (Script(stall_before_chunk=0), FORMS),
+    "stops in the middle": (Script(chunks=CHUNKS, stall_before_chunk=2), FORMS),
+    "talks on and on": (Script(chunks=("on ",) * 10_000, delay_between_chunks=0.01), (STREAMED,)),
+}
+
+
+@pytest.mark.parametrize("policy", ["drain", "cancel"])
+@pytest.mark.parametrize("what", NEVER_ENDING)
+async def test_a_provider_that_never_ends_does_not_keep_the_process(
+    what: str, policy: str, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    """One caller for each form stays, one hangs up: all are booked when the time is over."""
+    provider.script, forms = NEVER_ENDING[what]
+    routes = routes_for(provider.url, on_disconnect=policy)
+    async with stoppable(routes, sqlite_url, grace=SHORT) as gateway:
+        key = gateway.running.key()
+        callers = [
+            await Leaver.asking(gateway.running, key, "extraction", stream=stream)
+            for stream in (*forms, *forms)
+        ]
+        await provider.until(lambda p: len(p.requests) == len(callers))
+        for leaver in callers[len(forms) :]:
+            await leaver.leaves(gateway.running)
+        began = time.monotonic()
+        await gateway.told_to_stop()
+        heard = [await caller.reads_on() for caller in callers[: len(forms)]]
+        await gateway.stopped()
+        took = time.monotonic() - began
+        await asyncio.gather(*(caller.hangs_up() for caller in callers))
+    entries = books_after(sqlite_url)
+    assert took < SHORT + 3
+    assert all(b"shutting_down" in answer for answer in heard)
+    assert len(entries) == len(callers)
+    for entry in entries:
+        assert entry["kind"] == "charge"
+        assert entry["quality"] in ("counted", "presumed")
+        assert entry["amount_nanos"] > 0
+
+
+async def test_with_the_database_away_it_stops_in_time_and_what_was_open_lapses(
+    provider: ScriptedProvider, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing, "SETTLE_PATIENCE", 0.3)
+    monkeypatch.setattr(committing, "_BUSY_AT_MOST_SECONDS", 0.2)
+    monkeypatch.setattr(store, "BUSY_SECONDS", 1)
+    routes = routes_for(provider.url)
+    async with stoppable(routes, sqlite_url, grace=SHORT) as gateway:
+        callers = [
+            await under_way(gateway, provider, "extraction", stream=stream)
+            for stream in (PLAIN, STREAMED)
+        ]
+        with locked(gateway.running.gateway.database):
+            began = time.monotonic()
+            await gateway.told_to_stop()
+            await gateway.stopped()
+            took = time.monotonic() - began
+        await asyncio.gather(*(caller.hangs_up() for caller in callers))
+    assert took < SHORT + 5
+    async with stoppable(routes, sqlite_url, grace=SHORT):
+        pass
+    entries = books_after(sqlite_url)
+    assert [said(entry) for entry in entries] == [("lapsed", "presumed")] * 2

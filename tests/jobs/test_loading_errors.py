@@ -358,3 +358,14 @@ def test_a_file_that_is_not_there_or_not_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"version: 1\nname: caf\xe9\n")
     with pytest.raises(ConfigurationError, match=r"latin\.yaml:2: the file is not UTF-8"):
         load(tmp_path / "latin.yaml", book=BOOK, environment={})
+
+
+def test_a_price_that_looks_like_cents_is_refused_until_it_is_confirmed() -> None:
+    price = "price: {input: 200, output: 800}"
+    odd = changed(("models:\n", f"models:\n  openai/gpt-4.1: {{{price}}}\n"))
+    (problem,) = problems(odd)
+    assert problem.startswith('routes.yaml:15: models["openai/gpt-4.1"].price: ')
+    assert "it looks like cents, where dollars belong" in problem
+    assert "write `confirmed: true`" in problem
+    meant = odd.replace("output: 800", "output: 800, confirmed: true")
+    assert loaded(meant).warnings == ()

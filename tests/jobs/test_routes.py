@@ -194,10 +194,6 @@ WARNINGS = {
         "19: jobs.extraction.targets[0]: temperature 1.2 is sent as the nearest that "
         "openai/claude-opus-4-6 takes, 0 to 1",
     ),
-    "a price that looks like cents": (
-        [("models:\n", "models:\n  openai/gpt-4.1: {price: {input: 200, output: 800}}\n")],
-        "it looks like cents, where dollars belong",
-    ),
     "a key sent in clear": (
         [("https://api.openai.com", "http://api.openai.com")],
         "7: providers.openai.base_url: sends the API key and prompts unencrypted; use https",

@@ -17,6 +17,7 @@ from tests.jobs.samples import BOOK, SMALL, changed
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "routes.yaml"
 SCHEMA = ROOT / "routes.schema.json"
+INCLUDED = ROOT / "included.schema.json"
 JOBS = {"strategic-narrative", "extraction", "workspace", "private", "high-volume"}
 
 
@@ -28,6 +29,21 @@ def routes() -> Routes:
 def test_the_schema_is_fresh() -> None:
     fresh = "run: python -m gateway.jobs.json_schema > routes.schema.json"
     assert SCHEMA.read_text() == json_schema.text(), fresh
+
+
+def test_the_schema_of_what_is_included_is_fresh() -> None:
+    fresh = "run: python -m gateway.jobs.json_schema included > included.schema.json"
+    assert INCLUDED.read_text() == json_schema.text_of_included(), fresh
+
+
+def test_in_an_included_file_a_job_needs_no_owner_and_providers_have_no_place() -> None:
+    schema = json.loads(INCLUDED.read_text())
+    job = {"purpose": "x", "targets": ["openai/gpt-4.1"], "output_tokens": {"max": 10}}
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate({"jobs": {"voice": job | {"system": {"file": "prompts/a.md"}}}}, schema)
+    for wrong in ({"providers": {}}, {"jobs": {"voice": job | {"system": {"file": "../a"}}}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
 
 
 def test_the_first_line_points_editors_at_the_schema() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from gateway.callers.changes import By
 from gateway.clock import FrozenClock, to_micros
 from gateway.jobs.routes import Scope
 from gateway.ledger.entries import CHARGE_STATED, Entry
@@ -71,12 +72,12 @@ class Spending(Books):
         said = {"reason": reason, "author": "ann"} | more
         wanted = Correction(corrects=entry, amount_nanos=nanos, **said)
         with self.database.writing() as cursor:
-            return self.adjustments.post(cursor, [wanted], self.clock.now())[0]
+            return self.adjustments.post(cursor, [wanted], By("ann", "", "tests"), self.clock.now())[0]
 
     def close(self, month: str) -> ClosedMonth | StillOpen:
         """Close a month at the clock's time."""
         with self.database.writing() as cursor:
-            return self.closing.close(cursor, parse_month(month), "ann", self.clock.now())
+            return self.closing.close(cursor, parse_month(month), By("ann", "", "tests"), self.clock.now())
 
     def spent(self, budget: str) -> list[int]:
         """What the balances of a budget of the organisation say, by their periods."""

@@ -6,14 +6,25 @@ from itertools import count
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.jobs.routes import Scope
-from gateway.ledger.audit import CHECKS, Finding, audit
+from gateway.ledger import lines, reading
+from gateway.ledger.audit import Finding, audit
 from gateway.ledger.entries import CHARGE_STATED
 from gateway.metering.usage import Usage
 from gateway.store.database import Database
 from gateway.treasury.budgets import Payer
-from tests.treasury.booking import OPEN_SECONDS, RELEASED, Books, a_budget, change, charged
+from tests.treasury.booking import (
+    OPEN_SECONDS,
+    RATES,
+    RELEASED,
+    Books,
+    a_budget,
+    change,
+    charged,
+    cost,
+)
 
 BUDGETS = (
     a_budget("all", 100_000),
@@ -24,6 +35,16 @@ USAGE = Usage(input=101, output=7)
 BRAND = Payer("brand", "site", "k1", "extraction", {})
 HOME = Payer("legal", "desk", "k2", "private", {})
 ORGANISATIONS = count(1)
+LISTS = 5
+"""Lists of prices that one statement multiplies with."""
+
+
+@pytest.fixture(autouse=True)
+def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries are read two at a time, four to a stretch, so small books have several."""
+    monkeypatch.setattr(reading, "_ENTRIES_OF_A_PART", 2)
+    monkeypatch.setattr(reading, "_PARTS", 2)
+    monkeypatch.setattr(lines, "_LISTS_AT_MOST", LISTS)
 
 
 @pytest.fixture
@@ -216,18 +237,68 @@ def test_another_organisations_books_are_another_matter(books: Books) -> None:
     assert found_in(other) != []
 
 
-def test_it_says_what_it_is_looking_at(books: Books) -> None:
-    said: list[str] = []
-    audit(books.database, books.org, progress=said.append)
-    assert len(said) == len(CHECKS)
-    assert "balances are projections" in said
+def test_it_says_how_far_it_is(books: Books) -> None:
+    for _ in range(4):
+        books.clock.move(1)
+        books.book(USAGE)
+    said: list[tuple[int, int]] = []
+    audit(books.database, books.org, progress=lambda *now: said.append(now))
+    assert said[0] == (0, 12)
+    assert said[-1] == (12, 12)
+    assert said == sorted(said)
+    assert len(said) > 3
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 59, 61, 24 * 60])
+def test_entries_of_one_moment_and_of_many_hours_are_all_looked_at(
+    books: Books, minutes: int
+) -> None:
+    """All in one microsecond, several in an hour, one in each, hours without any."""
+    for _ in range(9):
+        books.clock.move(60 * minutes)
+        books.book(USAGE)
+    assert audit(books.database, books.org) == ([], 17)
+    change(books.database, ENTRY.format("input = input + 1"), org=books.org)
+    change(
+        books.database,
+        "UPDATE rollups SET tokens = tokens + 1 WHERE org = :org AND hour ="
+        " (SELECT MAX(hour) FROM rollups WHERE org = :org)",
+        org=books.org,
+    )
+    said = [f.message for f in found_in(books)]
+    assert said.count("it differs from its entries") >= 2 - (minutes == 0)
+    assert [message for message in said if "are booked, its prices say" in message]
+
+
+def test_a_roll_up_of_an_hour_without_entries_is_found(books: Books) -> None:
+    for hours in (-5, 100):
+        books.book(USAGE)
+        change(
+            books.database,
+            "UPDATE rollups SET hour = hour + :hours WHERE org = :org AND job = 'private'",
+            org=books.org,
+            hours=hours,
+        )
+        assert [f for f in found_in(books) if "differs" in f.message]
+
+
+def test_a_new_list_of_prices_is_held_against_its_entries_from_the_first_on(books: Books) -> None:
+    """More lists than one statement multiplies with, each with one entry that is wrong."""
+    for number in range(3 * LISTS):
+        books.clock.move(1)
+        rates = replace(RATES, input=2_000_000 + number)
+        right = charged(USAGE, amount_nanos=cost(USAGE, rates))
+        wrong = charged(USAGE, amount_nanos=cost(USAGE, rates) + 1)
+        for ending in (right, wrong, right):
+            books.end(books.hold(1_000, 500, BRAND, rates=rates), ending)
+    assert len([finding for finding in found_in(books) if finding.law == "9"]) == 3 * LISTS
 
 
 def test_it_reads_one_moment_while_the_books_are_written(books: Books) -> None:
     """What is written during the audit, even with a finding in it, is for the next one."""
     written: list[Any] = []
 
-    def write(_name: str) -> None:
+    def write(_read: int, _expected: int) -> None:
         written.append(books.book(USAGE))
 
     findings, entries = audit(books.database, books.org, progress=write)

@@ -17,8 +17,9 @@ from gateway.metering.counting import (
     TokenCounter,
     cheap_bound,
     encoding_for,
+    image_tokens,
 )
-from gateway.metering.prompts import TOKENS_PER_MESSAGE, read_prompt, text_of_choices
+from gateway.metering.prompts import TOKENS_PER_MESSAGE, brings_files, read_prompt, text_of_choices
 
 COUNTER = TokenCounter()
 MODELS = ("gpt-4o", "gpt-4-turbo", "openai/gpt-3.5-turbo", "claude-sonnet-5", "gemini-3-flash")
@@ -73,11 +74,18 @@ def test_the_cheap_bound_is_above_every_count(messages: list[dict[str, str]]) ->
     body = msgspec.json.encode({"model": "gpt-4o", "messages": messages})
     prompt = read_prompt(msgspec.json.encode(messages), [])
     counted = COUNTER.count(prompt.text, "gpt-4o") + prompt.messages * TOKENS_PER_MESSAGE
-    assert counted <= cheap_bound(len(body), 0)
+    assert counted <= cheap_bound(len(body), 0, "gpt-4o")
 
 
 def test_the_cheap_bound_has_room_for_pictures_and_a_template() -> None:
-    assert cheap_bound(1000, 2) == 1000 + 2 * IMAGE_TOKENS_AT_MOST + OVERHEAD_PER_REQUEST
+    with_two = 1000 + 2 * IMAGE_TOKENS_AT_MOST + OVERHEAD_PER_REQUEST
+    assert cheap_bound(1000, 2, "gpt-4o") == with_two
+
+
+def test_a_model_that_bills_more_for_a_picture_is_bounded_by_that() -> None:
+    # OpenAI, images and vision: 2,833 and 5,667 a tile; 2048 x 768 pixels are 4 x 2 tiles
+    assert image_tokens(1, "openai/gpt-4o-mini-2024-07-18") >= 2_833 + 8 * 5_667
+    assert image_tokens(3, "gpt-4o") == 3 * IMAGE_TOKENS_AT_MOST
 
 
 PROMPTS: dict[str, tuple[list[Any], str]] = {
@@ -132,6 +140,32 @@ def test_pictures_are_counted_one_by_one_and_tools_as_they_stand() -> None:
     prompt = read_prompt(msgspec.json.encode(messages), [b'[{"type":"function"}]'])
     assert prompt.images == 2
     assert prompt.text == '[{"type":"function"}]'
+
+
+BRINGING: dict[str, tuple[Any, bool]] = {
+    "text": ("see file_id", False),
+    "a picture": ([{"type": "image_url", "image_url": {"url": "https://x"}}], False),
+    "a file by its id": ([{"type": "file", "file": {"file_id": "f"}}], True),
+    "a file sent along": ([{"type": "file", "file": {"file_data": "data:a/pdf;base64,"}}], True),
+    "a document": ([{"type": "document", "source": {"type": "base64", "data": ""}}], True),
+    "a document of text": ([{"type": "document", "source": {"type": "text", "data": ""}}], False),
+    "a picture by its id": ([{"type": "image", "source": {"type": "file", "file_id": "f"}}], True),
+    "a film": ([{"type": "video_url", "video_url": {"url": "https://x"}}], True),
+    "in a tool's result": ([{"type": "tool_result", "content": [{"type": "document"}]}], True),
+    "a tool's argument": ([{"type": "tool_use", "input": {"file_id": "f"}}], False),
+}
+
+
+@pytest.mark.parametrize(("content", "brings"), BRINGING.values(), ids=BRINGING)
+def test_what_brings_more_tokens_than_bytes_is_known(content: Any, brings: bool) -> None:
+    assert brings_files(msgspec.json.encode([{"role": "user", "content": content}])) is brings
+
+
+def test_an_item_that_is_only_named_brings_tokens() -> None:
+    assert brings_files(b'[{"type":"item_reference","id":"msg_1"}]')
+    assert brings_files(b'[{"id":"msg_1"}]')
+    assert not brings_files(b'"file_id"')
+    assert not brings_files(b"[")
 
 
 CHOICES: dict[str, tuple[list[Any], str]] = {

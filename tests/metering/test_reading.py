@@ -12,16 +12,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.metering.anthropic import anthropic, anthropic_extras, anthropic_rounds
 from gateway.metering.reading import (
-    anthropic,
     gemini,
+    gemini_calls,
     ollama,
     openai_chat,
     openai_responses,
     service_tier,
     stated_cost,
 )
-from gateway.metering.usage import CLASSES, Usage
+from gateway.metering.responses import response_extras, response_usage
+from gateway.metering.usage import CLASSES, Extra, Usage
 
 Raw = dict[str, Any]
 
@@ -107,6 +109,57 @@ def test_a_charge_is_taken_only_from_who_says_what_it_means(
     assert stated_cost(raw, flavour) == (None if dollars is None else Decimal(dollars))
 
 
+def test_an_advisors_rounds_are_told_apart_with_their_models() -> None:
+    advice = {"type": "advisor_message", "model": "wise", "input_tokens": 8, "output_tokens": 2}
+    nameless = {"type": "advisor_message", "input_tokens": 1, "output_tokens": 1}
+    raw = {"input_tokens": 5, "output_tokens": 1, "iterations": [advice, nameless, advice]}
+    wise = Extra(of="wise", usage=Usage(input=8, output=2))
+    assert anthropic_extras(raw) == (wise, Extra(of="", usage=Usage(input=1, output=1)), wise)
+
+
+def test_many_rounds_of_advice_are_added_up_by_their_models() -> None:
+    advice = {"type": "advisor_message", "model": "wise", "input_tokens": 8, "output_tokens": 2}
+    raw = {"input_tokens": 5, "output_tokens": 1, "iterations": [advice] * 300}
+    assert anthropic_extras(raw) == (Extra(of="wise", usage=Usage(input=2400, output=600)),)
+
+
+@pytest.mark.parametrize(
+    ("model", "searches", "fees"),
+    [
+        ("gemini-2.5-flash", 3, 1),
+        ("gemini-2.5-flash", 0, 0),
+        ("gemini-3-flash-preview", 3, 3),
+        ("gemini-3.5-pro", 2, 2),
+        ("models/gemini-1.5-pro", 2, 1),
+        ("", 2, 2),
+    ],
+)
+def test_a_grounded_answer_has_one_fee_up_to_gemini_2_and_one_a_search_since(
+    model: str, searches: int, fees: int
+) -> None:
+    assert gemini_calls(model, searches) == fees
+
+
+def test_tools_of_a_response_are_counted_by_their_items() -> None:
+    told = {
+        "usage": {"input_tokens": 3, "output_tokens": 2},
+        "output": [
+            {"type": "web_search_call", "action": {"type": "search"}},
+            {"type": "web_search_call", "action": {"type": "find_in_page"}},
+            {"type": "web_search_call"},
+            {"type": "file_search_call"},
+            {"type": "code_interpreter_call", "container_id": "a"},
+            {"type": "code_interpreter_call", "container_id": "b"},
+            None,
+        ],
+    }
+    assert response_usage(told) == Usage(input=3, output=2, requests=2)
+    assert response_extras(told) == (
+        Extra(of="file_search", usage=Usage(requests=1)),
+        Extra(of="code_interpreter", usage=Usage(requests=2)),
+    )
+
+
 ODD = st.one_of(
     st.none(),
     st.booleans(),
@@ -138,12 +191,14 @@ PARTS = st.dictionaries(
             "ephemeral_1h_input_tokens",
             "ephemeral_5m_input_tokens",
             "type",
+            "input_tokens",
+            "output_tokens",
         ]
     ),
     COUNT,
 )
 REPORTS = st.dictionaries(
-    st.sampled_from([*NAMES, "cost", "speed", "service_tier"]),
+    st.sampled_from([*NAMES, "cost", "speed", "service_tier", "type", "web_search", "image_gen"]),
     st.one_of(COUNT, PARTS, st.lists(MODALITY), st.lists(PARTS)),
 )
 
@@ -156,6 +211,13 @@ def test_no_report_however_odd_raises_or_makes_a_negative_count(raw: Raw) -> Non
             counts = [getattr(usage, name) for name in CLASSES]
             assert all(type(count) is int and count >= 0 for count in counts)
     service_tier(raw)
+    for extra in anthropic_extras(raw):
+        assert all(getattr(extra.usage, name) >= 0 for name in CLASSES)
+    anthropic_rounds(raw)
+    told = {"usage": raw, "tool_usage": raw, "output": [raw, raw], "tools": [raw]}
+    for changed in (told, dict.fromkeys(told, raw), dict.fromkeys(told, 1)):
+        response_usage(changed)
+        response_extras(changed)
     for flavour in ("openrouter", "xai", "openai"):
         assert (stated_cost(raw, flavour) or 0) >= 0
 

@@ -40,6 +40,7 @@ class Door:
 
 
 DOORS = {
+    # Responses and embeddings of a provider are behind the same door as its chats.
     ("openai", "chat"): Door("openai", "openai/v1", "openai"),
     ("azure", "chat"): Door("openai", "azure/openai/v1", "azure"),
     ("groq", "chat"): Door("openai", "groq/openai/v1", "groq"),
@@ -53,6 +54,7 @@ DOORS = {
     ("google", "generate"): Door("gemini", "google"),
     ("google-vertex", "generate"): Door("gemini", "google-vertex"),
 }
+_BESIDE_CHAT = frozenset({"responses", "embeddings"})
 ANY_OPENAI = Door("openai", "{provider}/v1", "generic")
 
 
@@ -63,6 +65,8 @@ class Asked:
     row: Row
     directives: str = ""
     wants_usage: bool = False
+    form: str = "chat"
+    """The form of the request: chat, responses, embeddings or messages."""
 
 
 @dataclass(slots=True)
@@ -77,26 +81,41 @@ class Outcome:
     billed: list[dict[str, Any]] = field(default_factory=list)
 
     @property
+    def attempts(self) -> list[dict[str, Any]]:
+        """The entries of the attempts, without what stands beside them."""
+        return [entry for entry in self.entries if ".beside-" not in entry["id"]]
+
+    @property
+    def beside(self) -> list[dict[str, Any]]:
+        """The entries of what attempts used of other models."""
+        return [entry for entry in self.entries if ".beside-" in entry["id"]]
+
+    @property
     def entry(self) -> dict[str, Any]:
         """The entry of the last attempt."""
-        return self.entries[-1]
+        return self.attempts[-1]
 
     @property
     def usage(self) -> Usage:
         """The usage of the last attempt."""
-        return Usage(**{name: self.entry[name] for name in CLASSES})
+        return used(self.entry)
 
     @property
     def events(self) -> list[bytes]:
         """The data of the events of a stream, comments left out."""
         *parts, rest = _BLANK_LINE.split(self.body)
         assert rest == b""
-        return [part.removeprefix(b"data: ") for part in parts if not part.startswith(b":")]
+        return [part.rpartition(b"data: ")[2] for part in parts if not part.startswith(b":")]
 
     @property
     def chunks(self) -> list[dict[str, Any]]:
         """The decoded events of a stream, without the end marker."""
         return [msgspec.json.decode(data) for data in self.events if data != b"[DONE]"]
+
+
+def used(entry: dict[str, Any]) -> Usage:
+    """The usage of an entry."""
+    return Usage(**{name: entry[name] for name in CLASSES})
 
 
 @contextmanager
@@ -126,7 +145,8 @@ def routes_for(rows: Sequence[Row], url: str, *, retries: int) -> tuple[str, dic
     job_of: dict[str, str] = {}
     known: dict[str, str] = {}
     for row in rows:
-        door = DOORS.get((row["provider"], row["api"]), ANY_OPENAI)
+        api = "chat" if row["api"] in _BESIDE_CHAT else row["api"]
+        door = DOORS.get((row["provider"], api), ANY_OPENAI)
         model, price = row["model"] or row["model_served"] or "unknown", stated_price(row)
         key = repr((door, row["provider"], model, sorted(price.items())))
         if key not in known:
@@ -138,7 +158,7 @@ def routes_for(rows: Sequence[Row], url: str, *, retries: int) -> tuple[str, dic
             providers[name] = {"wire": door.wire, "base_url": f"{url}/{path}"}
             if door.flavour:
                 providers[name]["flavour"] = door.flavour
-            models[f"{name}/{model}"] = {"price": price}
+            models[f"{name}/{model}"] = {"price": {**price, "confirmed": True}}
             known[key] = f"job-{len(jobs)}"
             jobs[known[key]] = {
                 "purpose": "Recorded answers.",
@@ -194,15 +214,23 @@ async def _ask(
     session: aiohttp.ClientSession, gateway: RunningGateway, asked: Asked, job: str
 ) -> Outcome:
     row = asked.row
-    directives = f";{asked.directives}" if asked.directives else ""
-    body: dict[str, Any] = {
-        "model": job,
-        "messages": [{"role": "user", "content": f"heldout:{row['id']}{directives}"}],
-    }
+    path, body = _request(asked, job)
     if row["stream"]:
         body["stream"] = True
         if asked.wants_usage:
             body["stream_options"] = {"include_usage": True}
-    async with session.post(f"{gateway.url}/v1/chat/completions", json=body) as answer:
+    async with session.post(f"{gateway.url}/v1/{path}", json=body) as answer:
         request_id = answer.headers["x-jobgate-request-id"]
         return Outcome(asked, answer.status, await answer.read(), request_id)
+
+
+def _request(asked: Asked, job: str) -> tuple[str, dict[str, Any]]:
+    """The path of a form, and a request for the row in it."""
+    directives = f";{asked.directives}" if asked.directives else ""
+    marker = f"heldout:{asked.row['id']}{directives}"
+    said: list[dict[str, Any]] = [{"role": "user", "content": marker}]
+    if asked.form in _BESIDE_CHAT:
+        return asked.form, {"model": job, "input": marker}
+    if asked.form == "messages":
+        return "messages", {"model": job, "max_tokens": 500, "messages": said}
+    return "chat/completions", {"model": job, "messages": said}

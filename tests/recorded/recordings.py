@@ -70,7 +70,8 @@ def stated_price(row: Row) -> dict[str, str]:
     calculated = row.get("price_calc")
     if calculated is None:
         return dict(UNKNOWN_RATES)
-    price = {_CLASS_OF[name]: rate for name, rate in calculated["rates_usd_per_mtok"].items()}
+    price = {"output": "0"}  # as an embedding has it
+    price |= {_CLASS_OF[name]: rate for name, rate in calculated["rates_usd_per_mtok"].items()}
     fee, searches = Decimal(calculated["web_search_usd"]), row["expected"]["web_searches"]
     if fee and searches:
         price["per_call"] = f"{fee / searches:f}"

@@ -1,6 +1,6 @@
 """Every recorded chat answer, asked for through the gateway, is in the books as it should be.
 
-Whose tokens are not beyond doubt is decided in tables here, row by row, with the reason.
+Whose tokens are not beyond doubt is decided row by row, with the reason, in `decisions`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
-from gateway.metering.reading import anthropic, gemini, ollama, openai_chat, openai_responses
+from gateway.metering.anthropic import anthropic
+from gateway.metering.reading import gemini, ollama, openai_chat, openai_responses
 from gateway.metering.usage import Usage
-from tests.recorded.asking import Asked, Outcome, ask_all, replaying
+from tests.recorded.asking import Asked, Outcome, ask_all, replaying, used
+from tests.recorded.decisions import DISPUTED, ERROR_INSIDE, MAPPED, OTHER_AMOUNT, searches_in
 from tests.recorded.recordings import (
     Row,
     chats,
@@ -36,37 +38,6 @@ READERS: dict[str, Callable[[dict[str, Any]], Usage | None]] = {
     "ollama-chat": ollama,
     "ollama-generate": ollama,
 }
-MAPPED = {400: 400, 404: 502}
-"""Statuses of providers in the recordings, and what callers get: an unknown model is ours to
-mend in routes.yaml, so it is not the caller's 404."""
-
-DISPUTED = {
-    "4df8594de8de": ({}, "an advisor's tokens are another model's; the top level is this one's"),
-    "b9aa62a61c66": ({}, "the prompt's count changes at the end: the last report stands"),
-    "13e7ea5c76d2": ({}, "the prompt's count changes at the end: the last report stands"),
-    "e5ddc411bd3a": ({}, "thoughts are told by the total alone: the total decides"),
-    "9240f10d3870": ({}, "the tokens are plain; what is disputed is the priority tier's price"),
-    "39d0c9f990fc": ({}, "message_start came twice: counts are cumulative, not added up"),
-    "577b14783370": ({}, "the message began anew: its last counts stand"),
-    "9dc150aa3186": (
-        {"input_total": 3369, "output_total": 725},
-        "several answers in one stream: the first message_stop ends the answer, as the API has it",
-    ),
-}
-"""Rows whose tokens are disputed: what we count where it is not what is expected, and why."""
-
-OTHER_AMOUNT = {
-    "63dd1f769b2e": "OpenRouter states its charge, which has a fee beside the tokens",
-    "840d6e161d0d": "OpenRouter states its charge, which is of the provider that it chose",
-    "223ddbe350d6": "OpenRouter states its charge, which has a search in it",
-    "9dc150aa3186": "disputed: only the first answer of several in one stream",
-}
-"""Rows that are not booked at the sum of their price calculation, and why."""
-
-ERROR_INSIDE = {"44c0013c0c63": 400, "852afb8bcc01": 200}
-"""Rows that are errors under status 200, and the status that callers get: Azure's filter tells
-its own, and Groq's comes when the stream has begun."""
-
 CHATS = [pytest.param(row["id"], id=name_of(row)) for row in chats()]
 
 
@@ -108,9 +79,27 @@ def test_a_recorded_usage_is_booked_to_the_token(row_id: str, outcomes: dict[str
     row = outcome.asked.row
     decided = DISPUTED[row_id][0] if row["trust"] != "high" else {}
     assert outcome.status == 200
-    assert len(outcome.entries) == 1
-    assert in_their_words(outcome.usage) == {**(expected_of(row) or {}), **decided}
+    assert len(outcome.attempts) == 1
+    expected = {**(expected_of(row) or {}), **decided, **searches_in(row)}
+    assert in_their_words(outcome.usage) == expected
     assert (outcome.entry["quality"], outcome.entry["outcome"]) == ("reported", "ok")
+
+
+@those(lambda row: row.get("expected_billed") is not None)
+def test_what_other_models_did_is_booked_beside_it(
+    row_id: str, outcomes: dict[str, Outcome]
+) -> None:
+    outcome = outcomes[row_id]
+    billed = {**in_their_words(Usage()), **outcome.asked.row["expected_billed"]}
+    together = [used(entry) for entry in outcome.entries]
+    assert sum(each.input_total for each in together) == billed["input_total"]
+    assert sum(each.output_total for each in together) == billed["output_total"]
+    parts = [part for part in outcome.asked.row["expected_parts"] if part["model"]]
+    assert [(each["model"], each["quality"]) for each in outcome.beside] == [
+        (part["model"], "reported") for part in parts
+    ]
+    for entry, part in zip(outcome.beside, parts, strict=True):
+        assert (entry["input"], entry["output"]) == (part["input_total"], part["output_total"])
 
 
 @those(lambda row: is_answer(row) and not tells_usage(row))

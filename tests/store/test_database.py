@@ -11,10 +11,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy
 from sqlalchemy import text
 
 from gateway.errors import ConfigurationError
 from gateway.store.database import Database, DatabaseBusy, DatabaseConflict, DatabaseDown, Session
+from gateway.store.statements import RowStatement
+from gateway.store.tables import Counter
 from tests.postgres import PostgresServer
 from tests.treasury.booking import change, opened, opening, rows
 
@@ -182,9 +185,11 @@ def test_sqlite_on_a_full_disk_is_down_until_there_is_room(sqlite_url: str) -> N
         session = database.session()
         with session.transaction() as cursor:
             cursor.run(ONE, {})
-        many = [{"name": f"{number:02}" * 1_000, "value": number} for number in range(100)]
+        many = [
+            {"org": "o", "name": f"{number:02}" * 1_000, "value": number} for number in range(100)
+        ]
         with full_disk(database), pytest.raises(DatabaseDown), session.transaction() as cursor:
-            cursor.run_many(COUNT, many)
+            cursor.run_many(RowStatement(sqlalchemy.insert(Counter), "sqlite"), many)
         assert names(database) == ["a"]
         with session.transaction() as cursor:
             cursor.run(COUNT, {"name": "b", "value": 2})

@@ -99,7 +99,7 @@ async def test_nobody_else_may_read_them(key: str, status: int, code: str, house
 
     assert (refused.status, refused.error["code"]) == (status, code)
     if status == 403:
-        assert "admin or finance" in refused.error["message"]
+        assert "platform or admin" in refused.error["message"]
     assert b"amount_nanos" not in refused.raw
 
 

@@ -146,25 +146,28 @@ async def test_what_the_job_bounds_is_bounded_and_told(
 
 # ---- tags
 
+GONE = "no such field"
+
 
 @pytest.mark.parametrize(
-    ("header", "metadata", "tags"),
+    ("header", "metadata", "tags", "passed_on"),
     [
-        ("stage=draft", None, '{"stage":"draft"}'),
-        ("stage=draft, run=7", None, '{"stage":"draft","run":"7"}'),
-        (" stage = draft ", None, '{"stage":"draft"}'),
-        ("stage=a=b", None, '{"stage":"a=b"}'),
-        ("campaign=Frühling", None, '{"campaign":"Frühling"}'),
-        (None, {"stage": "final"}, '{"stage":"final"}'),
-        (None, {"stage": "final", "unknown": "x"}, '{"stage":"final"}'),
-        ("stage=draft", {"stage": "final"}, '{"stage":"draft"}'),  # the header wins
-        ("", {"run": "7"}, '{"run":"7"}'),
-        (None, {"run": 7, "stage": None}, ""),  # tags are text
-        (None, "stage", ""),
+        ("stage=draft", None, '{"stage":"draft"}', None),
+        ("stage=draft, run=7", None, '{"stage":"draft","run":"7"}', None),
+        (" stage = draft ", None, '{"stage":"draft"}', None),
+        ("stage=a=b", None, '{"stage":"a=b"}', None),
+        ("campaign=Frühling", None, '{"campaign":"Frühling"}', None),
+        (None, {"stage": "final"}, '{"stage":"final"}', GONE),
+        (None, {"stage": "final", "unknown": "x"}, '{"stage":"final"}', {"unknown": "x"}),
+        ("stage=draft", {"stage": "final"}, '{"stage":"draft"}', GONE),  # the header wins
+        ("", {"run": "7"}, '{"run":"7"}', GONE),
+        (None, {"run": 7, "stage": None}, "", {"run": 7, "stage": None}),  # tags are text
+        (None, {"run": 7, "stage": "a"}, '{"stage":"a"}', {"run": 7}),
+        (None, "stage", "", "stage"),
     ],
 )
-async def test_tags_of_header_and_metadata_land_in_the_entry(
-    header: str | None, metadata: object, tags: str, house: House
+async def test_tags_of_header_and_metadata_land_in_the_entry_and_go_no_further(
+    header: str | None, metadata: object, tags: str, passed_on: object, house: House
 ) -> None:
     headers = {} if header is None else {"X-Jobgate-Tags": header}
     body = {"model": "extraction", "messages": QUESTION, "metadata": metadata}
@@ -172,8 +175,24 @@ async def test_tags_of_header_and_metadata_land_in_the_entry(
     told = await house.post(body, **headers)
 
     assert entry_of(house, told)["tags"] == tags
-    # what was in the body goes to the provider all the same
-    assert house.provider.requests[-1].body["metadata"] == metadata
+    # the rest of the metadata goes to the provider as it came
+    assert house.provider.requests[-1].body.get("metadata", GONE) == passed_on
+    assert "x-jobgate-changed" not in told.headers
+
+
+@pytest.mark.parametrize("job", ["narrative", "workspace"])
+async def test_a_tag_is_no_field_that_a_provider_lacks(job: str, house: House) -> None:
+    told = await house.ask(job, metadata={"stage": "draft"})
+
+    assert entry_of(house, told)["stage"] == ""
+    assert "metadata" in told.headers["x-jobgate-changed"], "the job has no such tag"
+
+
+async def test_metadata_that_the_provider_is_to_store_stays_whole(house: House) -> None:
+    told = await house.ask(metadata={"stage": "draft"}, store=True)
+
+    assert entry_of(house, told)["stage"] == "draft"
+    assert house.provider.requests[-1].body["metadata"] == {"stage": "draft"}
 
 
 async def test_the_stage_has_a_column_of_its_own(house: House) -> None:

@@ -11,6 +11,7 @@ import openai
 import pytest
 from typer.testing import CliRunner
 
+from gateway.callers.changes import By
 from gateway.cli.commands import app
 from gateway.clock import MICROS, FrozenClock
 from gateway.jobs.loading import parse
@@ -23,6 +24,7 @@ from tests.scripted import Script, ScriptedProvider
 pytestmark = pytest.mark.anyio
 
 QUESTION = [{"role": "user", "content": "Say something."}]
+FIN = By("fin", "finance", "tests")
 CENT = 10_000_000
 SMALL = """
   small: {scope: each team, limit: 0.01 USD, period: month}"""
@@ -65,7 +67,7 @@ async def test_a_raise_is_in_force_within_a_second_and_over_by_itself(
         key = gateway.key()
         assert await ask(gateway, key) == 402
         raises_of(gateway).grant(
-            "small", "", CENT, until=clock.now() + 3600 * MICROS, reason="a launch", author="fin"
+            "small", "", CENT, until=clock.now() + 3600 * MICROS, reason="a launch", by=FIN
         )
         await noticed(gateway, 1)
         assert await ask(gateway, key) == 200
@@ -87,7 +89,7 @@ async def test_a_raise_for_one_team_is_not_for_another(
     ) as gateway:
         brand, legal = gateway.key(), gateway.key(team="legal", app="contracts")
         until = clock.now() + 3600 * MICROS
-        raises_of(gateway).grant("small", "brand", CENT, until=until, reason="why", author="fin")
+        raises_of(gateway).grant("small", "brand", CENT, until=until, reason="why", by=FIN)
         await noticed(gateway, 1)
         assert [await ask(gateway, brand), await ask(gateway, legal)] == [200, 402]
 
@@ -101,11 +103,11 @@ async def test_a_raise_can_be_withdrawn_and_both_stay_in_the_books(
     ) as gateway:
         key, book = gateway.key(), raises_of(gateway)
         until = clock.now() + 3600 * MICROS
-        granted = book.grant("small", "", CENT, until=until, reason="a launch", author="fin")
+        granted = book.grant("small", "", CENT, until=until, reason="a launch", by=FIN)
         await noticed(gateway, 1)
         assert await ask(gateway, key) == 200
         clock.move(60)
-        book.withdraw(granted.id, reason="the launch is off", author="cfo")
+        book.withdraw(granted.id, reason="the launch is off", by=By("cfo", "", "tests"))
         await noticed(gateway, 2)
         assert await ask(gateway, key) == 402
         said = [(row.amount, row.reason, row.author, row.withdraws) for row in book.all()]
@@ -124,7 +126,7 @@ async def test_how_budgets_stand_says_limit_spent_left_and_raises(
     async with running(text, database_url, clock=clock) as gateway:
         book = raises_of(gateway)
         until = clock.now() + 3600 * MICROS
-        granted = book.grant("small", "brand", CENT, until=until, reason="why", author="fin")
+        granted = book.grant("small", "brand", CENT, until=until, reason="why", by=FIN)
         await noticed(gateway, 1)
         assert await ask(gateway, gateway.key()) == 200
         book.refresh()
@@ -140,6 +142,31 @@ async def test_how_budgets_stand_says_limit_spent_left_and_raises(
 
 
 # ---- the command line
+
+
+@pytest.mark.parametrize("prefix", ["", "key "])
+async def test_a_keys_own_budget_is_raised_by_its_id(
+    prefix: str, provider: ScriptedProvider, tmp_path: Path
+) -> None:
+    provider.script = ANSWER
+    text = routes_for(provider.url)
+    (tmp_path / "routes.yaml").write_text(text)
+    async with running(text, f"sqlite:///{tmp_path}/books.db") as gateway:
+        key = gateway.key(budget_nanos=CENT, budget_period="month")
+        (key_id,) = (k["id"] for k in gateway._registry.all() if k["budget_nanos"])
+        assert await ask(gateway, key) == 402
+        words = ("raise", prefix + key_id, "--by=0.02", "--until=2999-11-30", "--reason=why")
+        status, said = await asyncio.to_thread(jobgate, tmp_path, *words, "--author=fin")
+        assert status == 0, said
+        async with asyncio.timeout(2.0):
+            while not gateway.gateway._raises.known:
+                await asyncio.sleep(0.01)
+        assert await ask(gateway, key) == 200
+        found = await asyncio.to_thread(jobgate, tmp_path, "raises")
+        assert "$0.02" in found[1], "a key's own budget is in dollars"
+        other = await asyncio.to_thread(jobgate, tmp_path, "raise", "key_none", *words[2:])
+    assert other[0] == 2
+    assert "there is no budget 'key key_none'" in other[1]
 
 
 def jobgate(folder: Path, *words: str) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -199,3 +200,83 @@ async def test_who_has_waited_in_vain_takes_what_others_do_not_hold(
     assert status == 200
     assert found
     assert 300 < int(found[2]) < 600, "the first may need four of the four and a half cents"
+
+
+THINKING = """
+  thinking:
+    purpose: Thinks before it answers.
+    owner: brand
+    targets: [anthropic/claude-test]
+    output_tokens: {default: 4000, max: 16000}
+    retries: 0
+    wait_for_room: 0
+    when_short: shorten
+    shorten_to_at_least: 200
+"""
+DOORS = {"chat": "chat/completions", "messages": "messages"}
+
+
+async def think(
+    gateway: RunningGateway, door: str, max_tokens: int, budget: int
+) -> tuple[int, str]:
+    """The status of a request with a budget for its thinking, and what was changed."""
+    body = {
+        "model": "thinking",
+        "messages": QUESTION,
+        "max_tokens": max_tokens,
+        "thinking": {"type": "enabled", "budget_tokens": budget},
+    }
+    headers = {"Authorization": f"Bearer {gateway.key()}"}
+    async with httpx.AsyncClient(headers=headers) as http:
+        answer = await http.post(f"{gateway.url}/v1/{DOORS[door]}", json=body)
+    return answer.status_code, answer.headers.get("x-jobgate-changed", "")
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_an_answer_that_is_shortened_thinks_less(
+    door: str, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.script = Script(text="Two words", input=10, output=2)
+    # 15 USD a million tokens of output: 0.06 USD are 4,000 of them, 0.02 USD 1,333
+    routes = routes_for(provider.url, jobs=THINKING, budgets=budget("0.06 USD"))
+    async with running(routes, sqlite_url) as gateway:
+        status, changed = await think(gateway, door, 8000, 5000)
+    (seen,) = provider.requests
+    limit, thinks = seen.body["max_tokens"], seen.body["thinking"]["budget_tokens"]
+    assert status == 200
+    assert (3500 < limit < 4000, thinks) == (True, limit // 2)
+    assert f"thinking.budget_tokens=5000->{thinks}" in changed
+    assert f"max_tokens=8000->{limit} (budget small)" in changed
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_an_answer_is_not_shortened_until_no_room_is_left_to_think(
+    door: str, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    routes = routes_for(provider.url, jobs=THINKING, budgets=budget("0.02 USD"))
+    async with running(routes, sqlite_url) as gateway:
+        assert await think(gateway, door, 8000, 5000) == (402, "")
+    assert provider.arrived == 0
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    ("most", "told"),
+    [
+        (16_000, ""),
+        (4_000, "thinking.budget_tokens=5000->2000 (half of the output limit)"),
+        (2_000, "thinking dropped (an answer of 2000 tokens leaves no room for it)"),
+    ],
+)
+async def test_a_jobs_limit_holds_for_thinking_too(
+    most: int, told: str, door: str, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    jobs = THINKING.replace("default: 4000, max: 16000", f"default: 1000, max: {most}")
+    async with running(routes_for(provider.url, jobs=jobs), sqlite_url) as gateway:
+        status, changed = await think(gateway, door, 8000, 5000)
+    (seen,) = provider.requests
+    assert status == 200
+    assert told in changed
+    assert ("thinking" in changed) == bool(told)
+    thinks = seen.body.get("thinking", {}).get("budget_tokens", 0)
+    assert thinks < seen.body["max_tokens"]

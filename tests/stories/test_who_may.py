@@ -12,7 +12,7 @@ import pytest
 from gateway.callers.registry import NewKey, Registry
 from gateway.clock import MICROS, FrozenClock, SystemClock
 from gateway.store.database import Database
-from tests.gateways import SECRETS
+from tests.gateways import SECRETS, TESTER
 from tests.scripted import Script
 from tests.stories.front_door import CHAT, QUESTION, House, a_house
 
@@ -109,11 +109,11 @@ async def test_a_key_revoked_by_another_process_stops_working_within_a_second(
 ) -> None:
     elsewhere = Database(f"sqlite:///{house.gateway.gateway.database.file}")
     registry = Registry(elsewhere, "main", SystemClock())
-    key_id, key = registry.create(NewKey(team="brand", app="site"))
+    key_id, key = registry.create(NewKey(team="brand", app="site"), TESTER)
     # one that was made a moment ago works at once, too
     assert (await house.send("GET", "/v1/models", key=key)).status == 200
 
-    registry.revoke(key_id)
+    registry.revoke(key_id, TESTER)
     revoked_at, status = time.monotonic(), 200
     while status == 200 and time.monotonic() < revoked_at + 5:
         told = await house.send("GET", "/v1/models", key=key)

@@ -1,21 +1,19 @@
 """Books that are away for a while: nothing new is spent, nothing that happened is lost.
 
-The database goes away in every way that it can: its server stops, somebody else keeps it locked,
-the disk is full, the connection breaks when a commit is done but nobody has been told.
+Another writer has the database, a connection breaks when a commit is done but nobody has been told,
+the database refuses one operation of many. How a gateway behaves whose database is away for longer
+is in tests/endings.
 """
 
 from __future__ import annotations
 
 import asyncio
-import resource
-import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from gateway.errors import Unavailable
@@ -30,9 +28,9 @@ from gateway.treasury.committer import Committer
 from gateway.treasury.drivers import LoopDriver, ThreadDriver
 from gateway.treasury.groups import Admission, Closing
 from gateway.treasury.holds import Hold
-from tests.endings.callers import Caller, Heard, calling
-from tests.gateways import RunningGateway, routes_for, running
-from tests.postgres import PostgresServer
+from tests.endings.breaking import alive, locked, until
+from tests.endings.callers import calling
+from tests.gateways import routes_for, running
 from tests.scripted import Script, ScriptedProvider
 from tests.treasury.booking import Books, a_budget, charged, opening, rows
 from tests.treasury.cutting import Wire
@@ -44,160 +42,7 @@ TOO_LARGE = 2**63
 """An amount that no column can keep."""
 
 
-# ---- a gateway whose database goes away
-
-
-@contextmanager
-def locked(database: Database) -> Iterator[None]:
-    """Somebody else is in the middle of writing to the SQLite file."""
-    other = sqlite3.connect(database.file or "", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
-
-
-@contextmanager
-def full(_database: Database) -> Iterator[None]:
-    """No file of this process can be written."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-async def until(url: str, status: int, patience: float = 10.0) -> dict[str, Any]:
-    """Ask /readyz until it answers with this status."""
-    async with aiohttp.ClientSession() as session:
-        end = time.monotonic() + patience
-        while time.monotonic() < end:
-            async with session.get(f"{url}/readyz") as answer:
-                if answer.status == status:
-                    return dict(await answer.json())
-    raise TimeoutError(f"/readyz did not come to {status}")
-
-
-async def alive(gateway: RunningGateway) -> None:
-    """The event loop answers others meanwhile."""
-    async with (
-        aiohttp.ClientSession() as session,
-        asyncio.timeout(2),
-        session.get(f"{gateway.url}/healthz") as answer,
-    ):
-        assert answer.status == 200
-
-
-async def is_refused_at_once(caller: Caller, gateway: RunningGateway) -> None:
-    began = time.monotonic()
-    heard = await caller.ask("extraction")
-    assert time.monotonic() - began < 1
-    assert (heard.status, heard.error["code"]) == (503, "unavailable")
-    assert heard.headers["x-should-retry"] == "true"
-    assert int(heard.headers["retry-after"]) >= 1
-    assert gateway.entries(heard.request_id) == []
-
-
-async def in_flight(caller: Caller, provider: ScriptedProvider) -> list[asyncio.Task[Heard]]:
-    """Two plain answers and two streams that the provider has been asked for."""
-    provider.hold()
-    asking = [
-        asyncio.ensure_future(caller.ask("extraction", stream=stream))
-        for stream in (False, True, False, True)
-    ]
-    await provider.until(lambda p: p.open == len(asking))
-    return asking
-
-
-async def goes_away(
-    gateway: RunningGateway,
-    provider: ScriptedProvider,
-    away: Callable[[], Awaitable[Any]],
-    back: Callable[[], Awaitable[Any]],
-) -> None:
-    """Requests are in flight, the books go away, their answers come, the books come back."""
-    provider.script = ANSWER
-    async with calling(gateway) as caller:
-        asking = await in_flight(caller, provider)
-        await away()
-        provider.release()
-        assert "books" in str(await until(gateway.url, 503))
-        await alive(gateway)
-        for _ in range(3):
-            assert (await caller.ask("extraction")).status == 503
-        assert len(provider.requests) == len(asking), "nobody is asked without a hold"
-        assert not any(task.done() for task in asking), "no answer ends before its entry"
-        await back()
-        answered = await asyncio.gather(*asking)
-        await until(gateway.url, 200)
-        after = await caller.ask("extraction")
-    assert [heard.status for heard in (*answered, after)] == [200] * 5
-    for heard in (*answered, after):
-        (entry,) = gateway.entries(heard.request_id)
-        assert (entry["kind"], entry["quality"], entry["input"]) == ("charge", "reported", 100)
-    assert gateway.metric("jobgate_committer_failures_total") > 0
-    assert gateway.metric("jobgate_holds_open") == 0
-
-
-async def test_a_postgresql_server_that_stops_and_starts_loses_nothing(
-    provider: ScriptedProvider, postgres_server: PostgresServer, postgres_url: str
-) -> None:
-    stopped = False
-
-    async def away() -> None:
-        nonlocal stopped
-        await asyncio.to_thread(postgres_server.stop)
-        stopped = True
-
-    async def back() -> None:
-        nonlocal stopped
-        await asyncio.to_thread(postgres_server.start)
-        stopped = False
-
-    try:
-        async with running(routes_for(provider.url), postgres_url) as gateway:
-            await goes_away(gateway, provider, away, back)
-    finally:
-        if stopped:
-            postgres_server.start()
-
-
-@pytest.mark.parametrize("trouble", [locked, full])
-async def test_a_sqlite_file_that_cannot_be_written_for_a_while_loses_nothing(
-    trouble: Callable[[Database], Any],
-    provider: ScriptedProvider,
-    sqlite_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(committing, "_BUSY_AT_MOST_SECONDS", 0.2)
-    async with running(routes_for(provider.url), sqlite_url) as gateway:
-        keeping = trouble(gateway.gateway.database)
-
-        async def away() -> None:
-            keeping.__enter__()
-
-        async def back() -> None:
-            keeping.__exit__(None, None, None)
-
-        await goes_away(gateway, provider, away, back)
-
-
-async def test_while_the_books_are_down_a_request_is_refused_at_once(
-    provider: ScriptedProvider, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(committing, "_BUSY_AT_MOST_SECONDS", 0.2)
-    async with running(routes_for(provider.url), sqlite_url) as gateway, calling(gateway) as caller:
-        with locked(gateway.gateway.database):
-            first = await caller.ask("extraction")
-            assert first.status == 503
-            for _ in range(5):
-                await is_refused_at_once(caller, gateway)
-            await alive(gateway)
-        await until(gateway.url, 200)
-    assert provider.requests == []
+# ---- a gateway whose database is away for a moment (longer: tests/endings)
 
 
 async def test_another_writer_for_a_moment_is_waited_for_and_nobody_is_refused(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import openai
 import pytest
 from hypothesis import given
@@ -134,7 +136,7 @@ async def test_a_job_falls_back_and_the_broken_target_is_not_asked_any_more(
     }
     async with running(routes_for(provider.url), sqlite_url) as gateway:
         door = gateway.gateway._doors["/v1/chat/completions"]
-        breaker = door._pipeline._parts.breakers["openai/gpt-test"]
+        breaker = door._live.pipeline._parts.breakers["openai/gpt-test"]
         time = [1000.0]
         breaker._now = lambda: time[0]
         client = gateway.client()
@@ -187,3 +189,60 @@ async def test_a_request_that_is_wrong_does_not_count_against_the_target(
                 await client.chat.completions.create(model="extraction", messages=QUESTION)
 
     assert len(provider.requests) == FAILURES_IN_A_ROW + 1
+
+
+TEAMS = """
+  poor: {scope: {team: poor}, limit: 0.000001 USD, period: month}"""
+
+
+@pytest.mark.anyio
+async def test_a_trial_is_not_used_up_by_a_request_that_no_budget_covers(
+    provider: ScriptedProvider, database_url: str
+) -> None:
+    provider.script = Script(text="Back", input=10, output=1)
+    async with running(routes_for(provider.url, budgets=TEAMS), database_url) as gateway:
+        door = gateway.gateway._doors["/v1/chat/completions"]
+        breaker = door._live.pipeline._parts.breakers["openai/gpt-test"]
+        time = [1000.0]
+        breaker._now = lambda: time[0]
+        for _ in range(FAILURES_IN_A_ROW):
+            breaker.failed()
+        time[0] += PAUSE_SECONDS
+
+        poor = gateway.client(gateway.key(team="poor", app="slides"))
+        with pytest.raises(openai.APIStatusError, match="poor") as refused:
+            await poor.chat.completions.create(model="extraction", messages=QUESTION)
+        assert refused.value.status_code == 402
+        await gateway.client().chat.completions.create(model="extraction", messages=QUESTION)
+        assert gateway.metric("jobgate_breaker_state", target="openai/gpt-test") == CLOSED
+
+    assert provider.arrived == 1
+
+
+@pytest.mark.anyio
+async def test_a_target_that_broke_while_a_request_waited_for_money_is_not_asked(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.by_model["gpt-spare"] = Script(text="Spare", input=10, output=1)
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        parts = gateway.gateway._doors["/v1/chat/completions"]._live.pipeline._parts
+        breaker, admit = parts.breakers["openai/gpt-test"], parts.treasury.admit
+
+        async def admit_late(request: Any) -> Any:
+            if request.draft.target == "openai/gpt-test":
+                for _ in range(FAILURES_IN_A_ROW):
+                    breaker.failed()
+            return await admit(request)
+
+        parts.treasury.admit = admit_late
+        answer = await gateway.client().chat.completions.create(
+            model="with-fallback", messages=QUESTION
+        )
+        entries = gateway.entries()
+
+    assert answer.choices[0].message.content == "Spare"
+    assert [(e["target"], e["outcome"], e["amount_nanos"]) for e in entries] == [
+        ("openai/gpt-test", "provider_busy", 0),
+        ("openai/gpt-spare", "ok", 10 * 1_000 + 4_000),
+    ]
+    assert provider.arrived == 1

@@ -27,7 +27,7 @@ from gateway.jobs.loading import parse
 from gateway.jobs.routes import Target, Timeouts
 from gateway.pipeline.pipeline import _pause
 from gateway.upstreams import http
-from gateway.upstreams.http import failure
+from gateway.upstreams.failures import failure
 from gateway.upstreams.openai_compatible import OpenAICompatible
 from gateway.upstreams.protocol import Call, Prepared
 from tests.gateways import BOOK, SECRETS, RunningGateway, routes_for, running

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.metering.reading import anthropic, gemini, litellm_chat
+from gateway.metering.anthropic import anthropic
+from gateway.metering.reading import gemini, litellm_chat
 from gateway.metering.usage import NOTHING, Usage
 from tests.upstreams.bridged import MARKS
 

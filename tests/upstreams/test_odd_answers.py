@@ -212,6 +212,47 @@ async def test_zeros_after_a_usage_do_not_take_it_back(
     assert (entry["quality"], entry["amount_nanos"]) == ("reported", COST)
 
 
+LAST = {"index": 0, "delta": {"content": "Hi."}, "finish_reason": "stop"}
+PLACES: dict[str, dict[str, Any]] = {
+    "in its own place": {"choices": [LAST], "usage": USAGE},
+    "alone": {"choices": [], "usage": USAGE},
+    "with choices of null": {"choices": None, "usage": USAGE},
+    "under x_groq": {"choices": [LAST], "x_groq": {"usage": USAGE}},
+    "under x_groq, beside a null": {"choices": [LAST], "usage": None, "x_groq": {"usage": USAGE}},
+    "under x_groq, beside nothing": {"choices": [LAST], "usage": {}, "x_groq": {"usage": USAGE}},
+    "in a choice": {"choices": [{**LAST, "usage": USAGE}]},
+    "in a choice, beside a null": {"choices": [{**LAST, "usage": USAGE}], "usage": None},
+}
+
+
+@pytest.mark.parametrize("wanted", [False, True], ids=["not asked for", "asked for"])
+@pytest.mark.parametrize("place", PLACES)
+async def test_usage_is_found_wherever_it_stands(
+    place: str, wanted: bool, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    begun = piece(choices=[{**LAST, "finish_reason": None}])
+    provider.script = Script(body=events(begun, piece(**PLACES[place]), "data: [DONE]"))
+    options = {"stream_options": {"include_usage": True}} if wanted else {}
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        chunks = await streamed(gateway, **options)
+        (entry,) = gateway.entries()
+    assert (entry["quality"], entry["amount_nanos"]) == ("reported", COST)
+    told = [chunk for chunk in chunks if chunk.usage is not None]
+    assert told == (chunks[-1:] if wanted else [])
+    assert all(chunk.choices == [] for chunk in told)
+
+
+async def test_words_about_usage_in_an_answer_are_no_usage(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    said = {**LAST, "delta": {"content": '{"usage": {"prompt_tokens": 9}}'}}
+    provider.script = Script(body=events(piece(choices=[said]), "data: [DONE]"))
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        await streamed(gateway)
+        (entry,) = gateway.entries()
+    assert entry["quality"] == "counted"
+
+
 async def test_an_input_repeated_as_zero_at_the_end_stays_what_it_was(
     provider: ScriptedProvider, sqlite_url: str
 ) -> None:

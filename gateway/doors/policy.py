@@ -1,0 +1,157 @@
+"""Which permission each door asks for: one table, and the guard that keeps it.
+
+The table is by method and by the path as it was routed, never as it was written in the request.
+A route under /admin that is not in it is closed to everybody. The doors under /v1 read their own
+headers, for speed, and ask the same function (`callers.roles.authorise`).
+
+A signed-in person and a key are the same to everything behind this guard: an actor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any
+
+from fastapi import Depends
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from gateway.callers.changes import By
+from gateway.callers.roles import Permission, Principal, authorise
+from gateway.doors.entrance import Entrance, peer_of, read_headers
+from gateway.errors import BadRequest, ConfigurationError, Conflict, Forbidden, Unavailable
+from gateway.store.database import DatabaseConflict, DatabaseDown
+
+BODY_BYTES_AT_MOST = 64 * 1024
+"""What people change by hand is smaller."""
+
+
+class Open(Enum):
+    """Doors that ask for no permission."""
+
+    TO_ALL = "anybody"
+    TO_KEYS = "any key, whatever its role"
+
+
+_P = Permission
+_A = "/admin/v1"
+POLICY: Mapping[tuple[str, str], Permission | Open] = {
+    ("GET", "/healthz"): Open.TO_ALL,
+    ("GET", "/readyz"): Open.TO_ALL,
+    ("GET", "/metrics"): Open.TO_ALL,
+    ("GET", "/docs"): Open.TO_ALL,
+    ("GET", "/openapi.json"): Open.TO_ALL,
+    ("POST", "/v1/chat/completions"): _P.USE_JOBS,
+    ("POST", "/v1/embeddings"): _P.USE_JOBS,
+    ("POST", "/v1/messages"): _P.USE_JOBS,
+    ("POST", "/v1/responses"): _P.USE_JOBS,
+    ("GET", "/v1/models"): Open.TO_KEYS,
+    ("GET", "/v1/models/{name:path}"): Open.TO_KEYS,
+    ("GET", f"{_A}/me"): Open.TO_KEYS,
+    ("GET", f"{_A}/entries"): _P.READ_BOOKS,
+    ("GET", f"{_A}/changes"): _P.READ_CHANGES,
+    ("GET", f"{_A}/teams"): _P.READ_DIRECTORY,
+    ("POST", f"{_A}/teams"): _P.CHANGE_TEAMS,
+    ("GET", f"{_A}/teams/{{name}}"): _P.READ_DIRECTORY,
+    ("PATCH", f"{_A}/teams/{{name}}"): _P.CHANGE_TEAMS,
+    ("DELETE", f"{_A}/teams/{{name}}"): _P.CHANGE_TEAMS,
+    ("GET", f"{_A}/apps"): _P.READ_DIRECTORY,
+    ("POST", f"{_A}/apps"): _P.CHANGE_APPS,
+    ("GET", f"{_A}/apps/{{name}}"): _P.READ_DIRECTORY,
+    ("PATCH", f"{_A}/apps/{{name}}"): _P.CHANGE_APPS,
+    ("DELETE", f"{_A}/apps/{{name}}"): _P.CHANGE_APPS,
+    ("GET", f"{_A}/keys"): _P.READ_DIRECTORY,
+    ("POST", f"{_A}/keys"): _P.CHANGE_KEYS,
+    ("GET", f"{_A}/keys/{{key_id}}"): _P.READ_DIRECTORY,
+    ("PATCH", f"{_A}/keys/{{key_id}}"): _P.CHANGE_KEYS,
+    ("DELETE", f"{_A}/keys/{{key_id}}"): _P.CHANGE_KEYS,
+    ("POST", f"{_A}/keys/{{key_id}}/rotate"): _P.CHANGE_KEYS,
+    ("GET", f"{_A}/budgets"): _P.READ_BOOKS,
+    ("GET", f"{_A}/raises"): _P.READ_BOOKS,
+    ("POST", f"{_A}/raises"): _P.CHANGE_BUDGETS,
+    ("POST", f"{_A}/raises/{{raise_id}}/end"): _P.CHANGE_BUDGETS,
+    ("GET", f"{_A}/routes"): _P.READ_ROUTES,
+    ("GET", f"{_A}/routes/status"): _P.READ_ROUTES,
+    ("GET", f"{_A}/routes/history"): _P.READ_ROUTES,
+    ("POST", f"{_A}/routes/reload"): _P.CHANGE_ROUTES,
+}
+"""What each method of each path asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks, and from which address."""
+
+    principal: Principal
+    address: str
+
+    @property
+    def by(self) -> By:
+        """Who this is to the log of changes."""
+        return By(self.principal.name, str(self.principal.role), self.address)
+
+
+class Guard:
+    """Finds out who asks, and lets in whom the table lets in."""
+
+    def __init__(self, entrance: Entrance) -> None:
+        self._entrance = entrance
+
+    async def admit(self, scope: Scope, method: str, path: str) -> Actor:
+        """Whoever asks for that. Raises NotAuthenticated or Forbidden."""
+        caller = await self._entrance.caller(scope, read_headers(scope))
+        actor = Actor(caller.principal, peer_of(scope))
+        needed = POLICY.get((method, path))
+        if needed is None:
+            raise Forbidden("nobody may do this: it has no policy")
+        if isinstance(needed, Permission):
+            authorise(actor.principal, needed)
+        return actor
+
+
+async def acting(request: Request) -> Actor:
+    """Whom the guard let in."""
+    actor: Actor = request.state.actor
+    return actor
+
+
+Acting = Annotated[Actor, Depends(acting)]
+
+
+def guarded(guard: Guard) -> type[APIRoute]:
+    """The kind of route whose requests pass the guard before anything of them is read.
+
+    What the rooms below say no with is told as what it means to a caller.
+    """
+
+    class Guarded(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            """What answers a request: the guard first."""
+            handler = super().get_route_handler()
+
+            async def answer(request: Request) -> Response:
+                request.state.actor = await guard.admit(request.scope, request.method, self.path)
+                answered = await _mapped(handler(request), request.method)
+                answered.headers["cache-control"] = "no-store"  # a secret may be in it
+                return answered
+
+            return answer
+
+    return Guarded
+
+
+async def _mapped(answer: Awaitable[Response], method: str) -> Response:
+    try:
+        return await answer
+    except ConfigurationError as error:
+        raise BadRequest("; ".join(error.problems)) from None
+    except DatabaseConflict:
+        if method == "GET":
+            raise BadRequest("this cannot be looked for") from None
+        raise Conflict("somebody else changed the same at the same moment; look again") from None
+    except DatabaseDown:
+        raise Unavailable("the books are out of reach; try again", retry_after=2.0) from None

@@ -1,0 +1,1 @@
+"""What the books tell about tomorrow: reads them, never writes them."""

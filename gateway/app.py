@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -14,22 +13,27 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan
 
-from gateway.callers.callers import REFRESH_SECONDS, KeyRing
+from gateway.alerts.alerting import Alerting, Ground
+from gateway.alerts.delivering import Deliveries
+from gateway.alerts.outbox import Outbox
+from gateway.alerts.sending import Sender
+from gateway.background import Freshness, sights
+from gateway.callers.callers import KeyRing
 from gateway.callers.changes import ITSELF, By, ChangeLog
 from gateway.callers.directory import Directory
 from gateway.callers.registry import NewKey, Registry
 from gateway.callers.roles import ADMIN, Role
+from gateway.callers.sessions import Sessions
 from gateway.clock import Clock, SystemClock
 from gateway.doors.answers import answer_in_one_shape
 from gateway.doors.catalogue import CatalogueDoor
-from gateway.doors.configuration import configuration_router
-from gateway.doors.documentation import document
 from gateway.doors.entrance import Entrance
 from gateway.doors.front import Front
-from gateway.doors.office import OfficeParts, TwoSides, office_routers, parse_address
+from gateway.doors.office import TwoSides, WayIn, furnish, parse_address
 from gateway.doors.operations import BudgetGauges, OperationsDoors
-from gateway.doors.policy import Guard
+from gateway.doors.refusals import Refusals
 from gateway.doors.requests import MANNERS, RequestDoor
+from gateway.jobs.residency import prove
 from gateway.jobs.routes import Provider, Routes
 from gateway.jobs.versions import Version, Versions, Why
 from gateway.ledger.queries import Ledger
@@ -45,7 +49,7 @@ from gateway.pipeline.repeats import Repeats, life_seconds
 from gateway.prices.book import PriceBook
 from gateway.settings import Settings
 from gateway.store.checkpoints import Checkpoints
-from gateway.store.database import Database, DatabaseDown
+from gateway.store.database import Database
 from gateway.store.ownership import Ownership
 from gateway.store.schema import migrate
 from gateway.treasury.claims import Claims
@@ -62,6 +66,7 @@ from gateway.upstreams.litellm_loading import load_bridge
 from gateway.upstreams.openai_compatible import OpenAICompatible
 from gateway.upstreams.protocol import Upstream
 from gateway.upstreams.translated import Anthropic, Gemini
+from gateway.web.sources import Sources
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +102,7 @@ class Gateway:
         self._problems: list[str] = ["starting"]
         self._keys = KeyRing(self.database, settings.org, self.clock)
         self._raises = RaiseBook(self.database, settings.org, self.clock)
+        self._fresh = Freshness(self.database, self._keys, self._raises)
         self._registry = Registry(self.database, settings.org, self.clock)
         self._ledger = Ledger(self.database, settings.org)
         self._calendar = Calendar(routes.time_zone, routes.week_starts, routes.fiscal_year_starts)
@@ -113,11 +119,14 @@ class Gateway:
         making = Making(self._build, self._keep, self._adopt)
         self.reloader = Reloader(self._live, making, self.clock, self.metrics)
         entrance = Entrance(self._keys, self.metrics, settings.body_bytes_at_most)
-        self._repeats = self._make_repeats()
+        self._repeats, self._refusals = self._make_repeats(), Refusals(self.clock)
         self._doors = {
-            path: RequestDoor(entrance, self._live, self._repeats, self.metrics, manners)
+            path: RequestDoor(
+                entrance, self._live, self._repeats, self.metrics, self._refusals, manners
+            )
             for path, manners in MANNERS.items()
         }
+        self.alerting = self._make_alerting()
         self.app, self.office_app = self._make_apps(entrance)
         straight = {("POST", path): door for path, door in self._doors.items()}
         self.asgi: ASGIApp = Front(self.app, straight)
@@ -139,12 +148,15 @@ class Gateway:
         self.reloader.follow(Source(self.settings.routes, load, look_seconds))
 
     def _build(self, routes: Routes, book: PriceBook, old: Configuration | None) -> Configuration:
-        """All that is made from one version of the rules; what is as it was before is kept."""
+        """All that is made from one version of the rules; what is as it was before is kept.
+
+        Raises ConfigurationError when a private job could leave the house by them."""
+        prove(routes)
         treasury = Treasury(
             self._committer, routes.budgets, self._calendar, self.clock, lambda: self._raises.known
         )
         others = OtherPrices(book, lambda: routes)
-        self._counter.load(t.model for job in routes.jobs.values() for t in job.targets)
+        self._counter.load(t.model for job in routes.jobs.values() for t in job.reachable)
         parts = Parts(
             treasury=treasury,
             upstreams={
@@ -164,7 +176,7 @@ class Gateway:
     def _breakers(self, routes: Routes, old: Configuration | None) -> dict[str, Breaker]:
         """A breaker for each target; one that is reached as before keeps what it has seen."""
         found: dict[str, Breaker] = {}
-        for target in (target for job in routes.jobs.values() for target in job.targets):
+        for target in (target for job in routes.jobs.values() for target in job.reachable):
             if target.name in found:
                 continue
             was = _as_before(target.provider, old)
@@ -199,6 +211,19 @@ class Gateway:
             writable=lambda: self._committer.healthy,
         )
 
+    def _make_alerting(self) -> Alerting:
+        ground = Ground(
+            database=self.database,
+            org=self.settings.org,
+            clock=self.clock,
+            live=lambda: self.routes,
+            metrics=self.metrics,
+        )
+        outbox, sender = Outbox(self.database, ground.org), Sender(self._environment, self.clock)
+        deliveries = Deliveries(outbox, sender, ground.live, self.clock)
+        seen = sights(ground, self._calendar, self._standings, self._live, self._refusals)
+        return Alerting(ground, seen, deliveries)
+
     def _make_apps(self, entrance: Entrance) -> tuple[FastAPI, FastAPI]:
         """What is served in public and in the office: the same app, unless it has an address."""
         catalogue = CatalogueDoor(entrance, self._live)
@@ -224,7 +249,7 @@ class Gateway:
         if self.settings.office_address:
             office = _new_app(operations.health_routes())
         office.router.routes.append(operations.metrics_route())
-        parts = OfficeParts(
+        sources = Sources(
             database=self.database,
             org=self.settings.org,
             clock=self.clock,
@@ -232,13 +257,12 @@ class Gateway:
             registry=self._registry,
             directory=Directory(self.database, self.settings.org, self.clock),
             raises=self._raises,
+            metrics=self.metrics,
             live=lambda: self.routes,
         )
-        guard = Guard(entrance)
-        rules = configuration_router(guard, self.reloader, self.database, self.settings.org)
-        for router in (*office_routers(guard, parts), rules):
-            office.include_router(router)
-        document(office)
+        sessions = Sessions(self.database, self.settings.org, self.clock, self._keys)
+        way_in = WayIn(entrance, sessions)
+        furnish(office, sources, way_in, self._refusals, self.reloader, self.alerting)
         return app, office
 
     def _standings(self) -> list[Standing]:
@@ -262,19 +286,19 @@ class Gateway:
     @asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(self.open_books)
-        await asyncio.to_thread(self._refresh)
+        await asyncio.to_thread(self._fresh.refresh)
         self._committer.start()
         if self.database.is_sqlite:
             self._checkpoints.start()
         stopping = asyncio.Event()
-        refreshing = asyncio.create_task(self._keep_fresh(stopping))
-        watching = asyncio.create_task(self.reloader.watch(stopping))
+        running = (self._fresh.run, self.reloader.watch, self.alerting.run)
+        tasks = [asyncio.create_task(run(stopping)) for run in running]
         with self.reloader.signalled():
             self._problems = []
             try:
                 yield
             finally:
-                await self._stop(stopping, refreshing, watching)
+                await self._stop(stopping, *tasks)
 
     async def _stop(self, stopping: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
         """Let nothing new in, finish what is under way, and let go of everything."""
@@ -319,25 +343,6 @@ class Gateway:
         if lapsed:
             self.metrics.holds_lapsed.inc(len(lapsed))
             log.warning("%d holds of an earlier process lapsed at their ceilings", len(lapsed))
-
-    def _refresh(self) -> None:
-        with self.database.reading() as cursor:
-            self._keys.refresh_in(cursor)
-            self._raises.refresh_in(cursor)
-
-    async def _keep_fresh(self, stopping: asyncio.Event) -> None:
-        """Notice within a second what others change: keys, and raises of budgets."""
-        reached = True
-        while not stopping.is_set():
-            try:
-                await asyncio.to_thread(self._refresh)
-                reached = True
-            except DatabaseDown as error:
-                if reached:
-                    log.warning("keys and raises in memory stay as they are: %s", error)
-                reached = False
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), REFRESH_SECONDS)
 
 
 def _new_app(routes: Sequence[BaseRoute], lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:

@@ -21,6 +21,7 @@ from gateway.app import FirstKey, Gateway
 from gateway.callers.changes import By
 from gateway.callers.registry import NewKey, Registry
 from gateway.clock import Clock
+from gateway.doors.connections import Connection
 from gateway.jobs.loading import parse
 from gateway.ledger.audit import Finding, audit
 from gateway.ledger.queries import Ledger
@@ -102,6 +103,7 @@ async def running(
     environment: Mapping[str, str] = SECRETS,
     clock: Clock | None = None,
     leaves_holds: bool = False,
+    connection: type[Connection] = Connection,
     **settings: Any,
 ) -> AsyncIterator[RunningGateway]:
     """Serve `routes` (the text of a routes.yaml) until the block ends, then audit the books."""
@@ -115,13 +117,19 @@ async def running(
         announce=admin.append,
         clock=clock,
     )
-    async with serving(gateway, admin, leaves_holds=leaves_holds) as running_gateway:
+    async with serving(
+        gateway, admin, leaves_holds=leaves_holds, connection=connection
+    ) as running_gateway:
         yield running_gateway
 
 
 @asynccontextmanager
 async def serving(
-    gateway: Gateway, admin: list[FirstKey], *, leaves_holds: bool = False
+    gateway: Gateway,
+    admin: list[FirstKey],
+    *,
+    leaves_holds: bool = False,
+    connection: type[Connection] = Connection,
 ) -> AsyncIterator[RunningGateway]:
     """Serve a gateway until the block ends, then audit its books."""
     server = uvicorn.Server(
@@ -129,6 +137,7 @@ async def serving(
             gateway.asgi,
             host="127.0.0.1",
             port=0,
+            http=connection,
             lifespan="on",
             ws="none",
             proxy_headers=False,

@@ -207,6 +207,21 @@ async def test_who_leaves_while_held_costs_nothing(provider, client):
     assert provider.open == 0
 
 
+async def test_who_leaves_in_the_moment_of_asking_leaves_nothing_open(provider):
+    _, writer = await asyncio.open_connection("127.0.0.1", int(provider.url.rsplit(":", 1)[1]))
+    while not provider._connections:
+        await asyncio.sleep(0)
+    (connection,) = provider._connections
+    provider.script = Script(first_byte_delay=60)
+    body = json.dumps(asking(CHAT)).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body)
+    connection.data_received(head + body)
+    assert provider.open == 1
+    connection.connection_lost(None)
+    await provider.until(lambda p: p.open == 0)
+    writer.close()
+
+
 async def test_until_gives_up(provider):
     with pytest.raises(TimeoutError):
         await provider.until(lambda p: p.arrived == 1, timeout=0.01)

@@ -124,7 +124,13 @@ class KeyRing:
             raise NotAuthenticated(
                 "the header Authorization has another scheme; write 'Bearer jg_...'"
             )
-        digest = hash_secret(secret)
+        return self.of_hash(hash_secret(secret))
+
+    def of_hash(self, digest: str) -> Caller:
+        """The caller whose secret has this SHA-256.
+
+        Raises NotAuthenticated when no key has it, or the key is revoked or expired.
+        """
         caller = self._by_hash.get(digest)
         if caller is None or not hmac.compare_digest(caller.key_hash, digest):
             raise UnknownKey("the key is not known here")

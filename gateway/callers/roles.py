@@ -37,6 +37,7 @@ class Permission(StrEnum):
     GRANT_ROLES = "grant roles"
     CHANGE_BUDGETS = "change budgets"
     CHANGE_ROUTES = "change the routes"
+    SEND_ALERTS = "test and retry alerts"
 
 
 _READS = frozenset(
@@ -45,7 +46,7 @@ _READS = frozenset(
 PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     APP: frozenset({Permission.USE_JOBS}),
     VIEWER: _READS,
-    FINANCE: _READS | {Permission.READ_CHANGES, Permission.CHANGE_BUDGETS},
+    FINANCE: _READS | {Permission.READ_CHANGES, Permission.CHANGE_BUDGETS, Permission.SEND_ALERTS},
     PLATFORM: _READS
     | {
         Permission.READ_CHANGES,
@@ -53,14 +54,21 @@ PERMISSIONS: Mapping[str, frozenset[Permission]] = {
         Permission.CHANGE_APPS,
         Permission.CHANGE_KEYS,
         Permission.CHANGE_ROUTES,
+        Permission.SEND_ALERTS,
     },
     ADMIN: frozenset(Permission) - {Permission.USE_JOBS},
 }
 """What each role permits."""
 OF_THE_ORGANISATION = frozenset(
-    {Permission.CHANGE_TEAMS, Permission.CHANGE_BUDGETS, Permission.CHANGE_ROUTES}
+    {
+        Permission.CHANGE_TEAMS,
+        Permission.CHANGE_BUDGETS,
+        Permission.CHANGE_ROUTES,
+        Permission.SEND_ALERTS,
+    }
 )
-"""What no role for one team permits: a team does not move the limits that are set for it."""
+"""What no role for one team permits: a team does not move the limits that are set for it, and
+alerts are the organisation's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ def with_stand_ins(routes: Routes, address: str) -> tuple[Routes, dict[str, str]
         if not ready:
             reasons[name] = f"{job.targets[0].name}: {why[0]}"
             ready = (_stand_in(provider, f"local model for {reasons[name]}"),)
-        jobs[name] = replace(job, targets=ready)
+        jobs[name] = replace(job, targets=ready, canary=None)
     changed = replace(
         routes,
         jobs=MappingProxyType(jobs),

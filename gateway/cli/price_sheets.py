@@ -23,7 +23,7 @@ def of_routes(rules: Routes | None, provider: str, model: str, moment: int) -> l
     """What routes.yaml's targets of that name cost at a moment (microseconds since 1970)."""
     if rules is None:
         return []
-    targets = {t.name: t for job in rules.jobs.values() for t in job.targets}
+    targets = {t.name: t for job in rules.jobs.values() for t in job.reachable}
     found = []
     for target in targets.values():
         price = target.price_at(moment)

@@ -131,7 +131,7 @@ def check(*, routes: RoutesFile = DEFAULT_ROUTES, as_json: AsJson = False) -> No
     """
     with told_plainly():
         rules, book = read_routes(routes)
-    targets = {t.name: t for job in rules.jobs.values() for t in job.targets}
+    targets = {t.name: t for job in rules.jobs.values() for t in job.reachable}
     meant = list(dict.fromkeys(s for t in targets.values() for s in _far_off(t, book)))
     now = SystemClock().now()
     unpriced = sorted(name for name, t in targets.items() if t.price_at(now) is None)

@@ -21,6 +21,8 @@ from gateway.cli.options import (
 )
 from gateway.clock import SystemClock
 from gateway.errors import BadRequest, ConfigurationError, UnknownJob
+from gateway.jobs.canary import described
+from gateway.jobs.capabilities import flavour_of, sources_for
 from gateway.jobs.parameters import apply
 from gateway.jobs.routes import Budget, Job, Routes, Target
 from gateway.metering.usage import Usage
@@ -69,7 +71,8 @@ def explain(
         rules, _book = read_routes(routes)
         try:
             picked = rules.pick(job)
-            targets = [_target(picked, target, rules, asked) for target in picked.targets]
+            tried = () if picked.canary is None else picked.canary.own
+            targets = [_target(picked, t, rules, asked) for t in (*picked.targets, *tried)]
         except (UnknownJob, BadRequest) as error:
             raise ConfigurationError([error.message]) from None
     if as_json:
@@ -81,7 +84,7 @@ def explain(
 def _target(
     job: Job, target: Target, routes: Routes, asked: dict[str, msgspec.Raw]
 ) -> dict[str, Any]:
-    effective = apply(job, target, asked)
+    effective, at = apply(job, target, asked), target.provider
     credentials = Credentials(routes.providers, os.environ)
     valid, price = target.price_at(SystemClock().now()), None
     if valid is not None:
@@ -92,9 +95,11 @@ def _target(
         "target": target.name,
         "address": target.provider.base_url,
         "residency": target.provider.residency,
+        "canary": target.on_trial,
         "temperature": effective.temperature,
         "output_limit": effective.output_limit,
         "changes": list(effective.changes),
+        "rules": list(sources_for(flavour_of(at.wire, at.flavour), target.model)),
         "usd_per_1000_requests": price,
         "source_of_price": valid.source if valid else None,
         "ready": missing is None and valid is not None,
@@ -117,7 +122,7 @@ def _print(name: str, job: Job, targets: list[dict[str, Any]], routes: Routes) -
         sent = "none" if row["temperature"] is None else str(row["temperature"])
         notes = [*([row["why_not"]] if row["why_not"] else []), *row["changes"]]
         table.add_row(
-            str(number),
+            "canary" if row["canary"] else str(number),
             row["target"],
             sent,
             f"{row['output_limit']:,}",
@@ -125,6 +130,9 @@ def _print(name: str, job: Job, targets: list[dict[str, Any]], routes: Routes) -
             "\n".join(notes) or "nothing",
         )
     out.print(table)
+    if job.canary is not None:
+        of = "apps" if job.canary.tag is None else f"the values of the tag {job.canary.tag}"
+        out.print(f"The canary takes {job.canary.percent:g}% of {of}.", highlight=False)
     out.print(f"* requests of {TYPICAL.input:,} input and {TYPICAL.output:,} output tokens.")
     for budget in _budgets(job, routes):
         kind = "refuses" if budget.hard else "warns"
@@ -153,6 +161,8 @@ def _as_json(name: str, job: Job, targets: list[dict[str, Any]], routes: Routes)
         "owner": job.owner,
         "residency": job.residency,
         "targets": targets,
+        "canary": described(job),
+        "policies": msgspec.to_builtins(job.limits, order="sorted"),
         "budgets": [
             {
                 "name": budget.name,

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -16,6 +17,7 @@ import typer
 import uvicorn
 
 from gateway.app import FirstKey, Gateway
+from gateway.cli.log_lines import LogLines, say_where_it_broke
 from gateway.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_ORG,
@@ -30,6 +32,7 @@ from gateway.cli.options import (
     rules_of,
     told_plainly,
 )
+from gateway.doors.connections import Connection
 from gateway.doors.office import parse_address
 from gateway.settings import Settings
 
@@ -104,6 +107,7 @@ def run(gateway: Gateway) -> None:
 
     Raises SystemExit when it cannot begin to serve.
     """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would write prompts to disk
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()  # what was made so far lives until the end; the collector need not look at it
@@ -113,7 +117,7 @@ def run(gateway: Gateway) -> None:
         host=gateway.settings.host,
         port=gateway.settings.port,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -169,11 +173,10 @@ def announce(first: FirstKey) -> None:
 
 
 def set_up_logging(level: str) -> None:
-    """One line an event, to standard error; never a prompt, an answer or a key."""
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    """To standard error; never a prompt, an answer or a key (see `log_lines`)."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    say_where_it_broke()
     for noisy in ("uvicorn.access", "alembic", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

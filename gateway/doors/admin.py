@@ -17,10 +17,11 @@ from gateway.callers.roles import Principal
 from gateway.clock import to_text
 from gateway.doors.policy import BODY_BYTES_AT_MOST, Acting, Guard, guarded
 from gateway.errors import NotFound
+from gateway.jobs.canary import described
 from gateway.jobs.routes import Routes
 from gateway.ledger.queries import Ledger
 from gateway.ledger.rendering import inert
-from gateway.metering.usage import CLASSES
+from gateway.ledger.telling import told_entry
 from gateway.store.database import Database
 
 CHANGE_COLUMNS = tuple(name for name in Recorded.__struct_fields__ if name != "previous")
@@ -58,7 +59,7 @@ def admin_router(guard: Guard, ledger: Ledger, live: Callable[[], Routes]) -> AP
     ) -> dict[str, Any]:
         """Every ledger entry of one request."""
         rows = ledger.entries_of(request_id)
-        found = [_entry(row) for row in rows if actor.principal.reaches(row["team"])]
+        found = [told_entry(row) for row in rows if actor.principal.reaches(row["team"])]
         if not found:
             raise NotFound(f"no entry has the request id {request_id!r}", param="request_id")
         return {"request_id": request_id, "entries": found}
@@ -73,6 +74,7 @@ def admin_router(guard: Guard, ledger: Ledger, live: Callable[[], Routes]) -> AP
                 "purpose": job.purpose,
                 "owner": job.owner,
                 "targets": [target.name for target in job.targets],
+                "canary": described(job),
                 "residency": job.residency,
             }
             for job in rules.jobs.values()
@@ -133,20 +135,3 @@ def changes_csv(rows: list[Recorded]) -> str:
 
 def _shows(row: Recorded, principal: Principal, subject: str | None) -> bool:
     return principal.reaches(row.team) and subject in (None, row.subject)
-
-
-def _entry(row: dict[str, Any]) -> dict[str, Any]:
-    """An entry as it is told: times readable, texts that are JSON taken apart."""
-    usage = {name: row[name] for name in CLASSES}
-    rest = {n: v for n, v in row.items() if n not in (*CLASSES, "org", "balances", "prices")}
-    return {
-        **rest,
-        "admitted_at": to_text(row["admitted_at"]),
-        "recorded_at": to_text(row["recorded_at"]),
-        "stream": bool(row["stream"]),
-        "confined": bool(row["confined"]),
-        "tags": json.loads(row["tags"] or "{}"),
-        "unit_prices": json.loads(row["prices"] or "null"),
-        "usage": usage,
-        **usage,
-    }

@@ -143,6 +143,7 @@ def _answer_error(_request: Request, error: Exception) -> Response:
     told = as_gateway_error(error)
     headers = {name.decode(): value.decode() for name, value in error_headers(told)}
     headers[_REQUEST_ID.decode()] = new_request_id()
+    headers["x-content-type-options"] = "nosniff"  # a browser may have asked, for a path with HTML
     return Response(error_body(told), told.status, headers, "application/json")
 
 

@@ -6,28 +6,22 @@ moment, with a reason. No role for one team does that: a team does not move its 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path
 from pydantic import Field
 
-from gateway.callers.directory import Directory
-from gateway.callers.registry import Registry
-from gateway.clock import Clock, to_micros, to_text
+from gateway.clock import to_micros, to_text
 from gateway.doors.admin import office_router
 from gateway.doors.directory import Body
 from gateway.doors.keys import Moment
-from gateway.doors.policy import Acting, Actor, Guard
+from gateway.doors.policy import Acting, Guard
 from gateway.errors import BadRequest
-from gateway.jobs.routes import Routes
 from gateway.money import format_dollars
-from gateway.store.database import Database
-from gateway.treasury.periods import Calendar
-from gateway.treasury.raises import Raise, RaiseBook, Raises, budget_to_raise, parse_amount
-from gateway.treasury.standing import Standing, Standings
+from gateway.treasury.desk import BudgetDesk
+from gateway.treasury.raises import Raise, budget_to_raise, parse_amount
+from gateway.treasury.standing import Standing
 
 Reason = Annotated[str, Field(min_length=1, max_length=500, examples=["the spring launch"])]
 RaiseId = Annotated[str, Path(pattern=r"^raise_[0-9a-f]{12}$")]
@@ -53,44 +47,6 @@ class RaiseToEnd(Body):
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetDesk:
-    """What these doors need: the books, the rules that are live, and who belongs to which team."""
-
-    database: Database
-    org: str
-    clock: Clock
-    live: Callable[[], Routes]
-    book: RaiseBook
-    directory: Directory
-    registry: Registry
-
-    def standings(self) -> list[Standing]:
-        """How every budget stands now. Blocks."""
-        rules = self.live()
-        calendar = Calendar(rules.time_zone, rules.week_starts, rules.fiscal_year_starts)
-        found = Standings(self.database, self.org, rules.budgets, calendar)
-        return found.at(self.clock.now(), Raises(self.book.all()))
-
-    def sees(self, actor: Actor) -> Callable[[str, str], bool]:
-        """Whether an actor sees a budget, by its name, for a subject: its team's, or all. Blocks.
-
-        What concerns the organisation, a job or a tag is not any team's.
-        """
-        if actor.principal.role.team is None:
-            return lambda _budget, _subject: True
-        kinds: dict[str, str] = {b.name: b.scope.kind for b in self.live().budgets}
-        teams = {("app", row["name"]): row["team"] for row in self.directory.apps()}
-        teams |= {("key", row["id"]): row["team"] for row in self.registry.all()}
-
-        def seen(budget: str, subject: str) -> bool:
-            kind = kinds.get(budget, "key")
-            team = subject if kind == "team" else teams.get((kind, subject))
-            return bool(team) and actor.principal.reaches(str(team))
-
-        return seen
-
-
 def budgets_router(guard: Guard, desk: BudgetDesk) -> APIRouter:
     """The endpoints."""
     router = office_router(guard, "budgets")
@@ -98,14 +54,14 @@ def budgets_router(guard: Guard, desk: BudgetDesk) -> APIRouter:
     @router.get("/budgets")
     def budgets(actor: Acting) -> dict[str, Any]:
         """Every budget now: its limit, and what is spent, held and left of it."""
-        seen = desk.sees(actor)
+        seen = desk.sees(actor.principal)
         found = [s for s in desk.standings() if seen(s.budget, s.subject)]
         return {"budgets": [told_standing(standing) for standing in found]}
 
     @router.get("/raises")
     def raises(actor: Acting) -> dict[str, Any]:
         """Every raise there was, and every one that was ended early, oldest first."""
-        seen = desk.sees(actor)
+        seen = desk.sees(actor.principal)
         rows = [row for row in desk.book.all() if seen(row.budget, row.subject)]
         return {"raises": [told_raise(row) for row in rows]}
 

@@ -7,60 +7,77 @@ what is the office's is not there in public, and /v1 is not there in the office.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastapi import APIRouter
+from fastapi import FastAPI
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.callers.directory import Directory
-from gateway.callers.registry import Registry
-from gateway.clock import Clock
+from gateway.alerts.alerting import Alerting
+from gateway.callers.sessions import Sessions
 from gateway.doors.admin import admin_router, changes_router
-from gateway.doors.budgets import BudgetDesk, budgets_router
+from gateway.doors.alerts import alerts_router
+from gateway.doors.budgets import budgets_router
+from gateway.doors.configuration import configuration_router
 from gateway.doors.directory import directory_router
+from gateway.doors.documentation import document
+from gateway.doors.entrance import Entrance
 from gateway.doors.keys import KeyDesk, keys_router
+from gateway.doors.pages import PageDoor, PageParts
 from gateway.doors.policy import Guard
+from gateway.doors.refusals import Refusals
+from gateway.doors.sign_in import SignIn
+from gateway.doors.why import Why, why_router
 from gateway.errors import ConfigurationError
-from gateway.jobs.routes import Routes
-from gateway.ledger.queries import Ledger
-from gateway.store.database import Database
-from gateway.treasury.raises import RaiseBook
+from gateway.insight.explaining import Explainer
+from gateway.pipeline.reloading import Reloader
+from gateway.web.all_pages import all_pages
+from gateway.web.assets import Assets
+from gateway.web.rendering import Renderer
+from gateway.web.sources import Sources
+from gateway.web.wording import Locales
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfficeParts:
-    """What the admin API works with."""
+@dataclass(frozen=True, slots=True)
+class WayIn:
+    """How people get into the office: with a key, or with a session that a key began."""
 
-    database: Database
-    org: str
-    clock: Clock
-    ledger: Ledger
-    registry: Registry
-    directory: Directory
-    raises: RaiseBook
-    live: Callable[[], Routes]
-    """The routing rules of this moment."""
+    entrance: Entrance
+    sessions: Sessions
 
 
-def office_routers(guard: Guard, parts: OfficeParts) -> list[APIRouter]:
-    """The whole admin API; every route of it passes the guard."""
-    desk = BudgetDesk(
-        database=parts.database,
-        org=parts.org,
-        clock=parts.clock,
-        live=parts.live,
-        book=parts.raises,
-        directory=parts.directory,
-        registry=parts.registry,
-    )
-    return [
-        admin_router(guard, parts.ledger, parts.live),
-        changes_router(guard, parts.database, parts.org),
-        directory_router(guard, parts.directory),
-        keys_router(guard, KeyDesk(parts.registry, parts.live, parts.clock)),
-        budgets_router(guard, desk),
-    ]
+def furnish(
+    office: FastAPI,
+    sources: Sources,
+    way_in: WayIn,
+    refusals: Refusals,
+    reloader: Reloader,
+    alerting: Alerting,
+) -> None:
+    """Put everything into the office: the admin API, its description, and the pages."""
+    guard = Guard(way_in.entrance)
+    why = Why(Explainer(sources.database, sources.org), refusals, sources.desk.sees)
+    for router in (
+        admin_router(guard, sources.ledger, sources.live),
+        changes_router(guard, sources.database, sources.org),
+        directory_router(guard, sources.directory),
+        keys_router(guard, KeyDesk(sources.registry, sources.live, sources.clock)),
+        budgets_router(guard, sources.desk),
+        why_router(guard, why),
+        configuration_router(guard, reloader, sources.database, sources.org),
+        alerts_router(guard, alerting, sources.live, sources.desk.sees),
+    ):
+        office.include_router(router)
+    document(office)
+    office.router.routes.extend(_pages(sources, way_in, why))
+
+
+def _pages(sources: Sources, way_in: WayIn, why: Why) -> list[Route]:
+    """Every page, the files that pages need, and the way in to them."""
+    assets = Assets()
+    parts = PageParts(sources, way_in.sessions, assets, Renderer(assets), Locales())
+    door = PageDoor(parts, all_pages(sources, why.told))
+    return [*door.routes(), *SignIn(parts, way_in.entrance, door).routes()]
 
 
 class TwoSides:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends
 from fastapi.routing import APIRoute
@@ -28,6 +28,8 @@ from gateway.store.database import DatabaseConflict, DatabaseDown
 
 BODY_BYTES_AT_MOST = 64 * 1024
 """What people change by hand is smaller."""
+
+_Answered = TypeVar("_Answered")
 
 
 class Open(Enum):
@@ -53,6 +55,7 @@ POLICY: Mapping[tuple[str, str], Permission | Open] = {
     ("GET", "/v1/models/{name:path}"): Open.TO_KEYS,
     ("GET", f"{_A}/me"): Open.TO_KEYS,
     ("GET", f"{_A}/entries"): _P.READ_BOOKS,
+    ("GET", f"{_A}/requests/{{request_id}}"): _P.READ_BOOKS,
     ("GET", f"{_A}/changes"): _P.READ_CHANGES,
     ("GET", f"{_A}/teams"): _P.READ_DIRECTORY,
     ("POST", f"{_A}/teams"): _P.CHANGE_TEAMS,
@@ -74,10 +77,29 @@ POLICY: Mapping[tuple[str, str], Permission | Open] = {
     ("GET", f"{_A}/raises"): _P.READ_BOOKS,
     ("POST", f"{_A}/raises"): _P.CHANGE_BUDGETS,
     ("POST", f"{_A}/raises/{{raise_id}}/end"): _P.CHANGE_BUDGETS,
+    ("GET", f"{_A}/alerts"): _P.READ_BOOKS,
+    ("POST", f"{_A}/alerts/test"): _P.SEND_ALERTS,
+    ("POST", f"{_A}/alerts/{{delivery_id}}/retry"): _P.SEND_ALERTS,
     ("GET", f"{_A}/routes"): _P.READ_ROUTES,
     ("GET", f"{_A}/routes/status"): _P.READ_ROUTES,
     ("GET", f"{_A}/routes/history"): _P.READ_ROUTES,
     ("POST", f"{_A}/routes/reload"): _P.CHANGE_ROUTES,
+    ("GET", "/static/{name:path}"): Open.TO_ALL,
+    ("GET", "/sign-in"): Open.TO_ALL,
+    ("POST", "/sign-in"): Open.TO_ALL,
+    ("POST", "/sign-out"): Open.TO_ALL,
+    ("GET", "/"): _P.READ_BOOKS,
+    ("GET", "/parts/so-far"): _P.READ_BOOKS,
+    ("GET", "/budgets"): _P.READ_BOOKS,
+    ("GET", "/parts/budgets"): _P.READ_BOOKS,
+    ("GET", "/budgets/one"): _P.READ_BOOKS,
+    ("POST", "/budgets/raises"): _P.CHANGE_BUDGETS,
+    ("POST", "/budgets/raises/{raise_id}/end"): _P.CHANGE_BUDGETS,
+    ("GET", "/jobs"): _P.READ_BOOKS,
+    ("GET", "/jobs/{name}"): _P.READ_BOOKS,
+    ("GET", "/requests"): _P.READ_BOOKS,
+    ("GET", "/requests.csv"): _P.READ_BOOKS,
+    ("GET", "/requests/{request_id}"): _P.READ_BOOKS,
 }
 """What each method of each path asks for."""
 
@@ -105,12 +127,17 @@ class Guard:
         """Whoever asks for that. Raises NotAuthenticated or Forbidden."""
         caller = await self._entrance.caller(scope, read_headers(scope))
         actor = Actor(caller.principal, peer_of(scope))
-        needed = POLICY.get((method, path))
-        if needed is None:
-            raise Forbidden("nobody may do this: it has no policy")
-        if isinstance(needed, Permission):
-            authorise(actor.principal, needed)
+        allow(actor.principal, method, path)
         return actor
+
+
+def allow(principal: Principal, method: str, path: str) -> None:
+    """Raises Forbidden unless the table lets somebody do that; `path` is as it was routed."""
+    needed = POLICY.get((method, path))
+    if needed is None:
+        raise Forbidden("nobody may do this: it has no policy")
+    if isinstance(needed, Permission):
+        authorise(principal, needed)
 
 
 async def acting(request: Request) -> Actor:
@@ -135,7 +162,7 @@ def guarded(guard: Guard) -> type[APIRoute]:
 
             async def answer(request: Request) -> Response:
                 request.state.actor = await guard.admit(request.scope, request.method, self.path)
-                answered = await _mapped(handler(request), request.method)
+                answered = await mapped(handler(request), request.method)
                 answered.headers["cache-control"] = "no-store"  # a secret may be in it
                 return answered
 
@@ -144,7 +171,8 @@ def guarded(guard: Guard) -> type[APIRoute]:
     return Guarded
 
 
-async def _mapped(answer: Awaitable[Response], method: str) -> Response:
+async def mapped(answer: Awaitable[_Answered], method: str) -> _Answered:
+    """An answer, where what the rooms below say no with is a GatewayError to whoever asked."""
     try:
         return await answer
     except ConfigurationError as error:

@@ -23,6 +23,7 @@ from gateway.doors.answers import (
     send_whole,
 )
 from gateway.doors.entrance import Entrance, read_headers
+from gateway.doors.refusals import Refusals
 from gateway.errors import CallerLeft, GatewayError, ShuttingDown, Unavailable
 from gateway.metrics import Metrics
 from gateway.pipeline.asked import Asked, Trace, new_request_id, parse_tags
@@ -69,10 +70,11 @@ class RequestDoor:
         live: Live,
         repeats: Repeats,
         metrics: Metrics,
+        refusals: Refusals,
         manners: Manners,
     ) -> None:
         self._entrance, self._live, self._metrics = entrance, live, metrics
-        self._repeats, self._manners = repeats, manners
+        self._repeats, self._refusals, self._manners = repeats, refusals, manners
         self._watchers: set[asyncio.Task[None]] = set()
         self.closing = False
         """True while the process shuts down: nothing new is let in."""
@@ -88,6 +90,7 @@ class RequestDoor:
         except Exception as error:
             refusal = as_gateway_error(error)
             self._metrics.ended(trace.job, trace.target, outcome_of(refusal))
+            self._refusals.note(refusal, trace)
             await self._refuse(send, refusal, trace)
             return
         except asyncio.CancelledError:
@@ -111,7 +114,7 @@ class RequestDoor:
         if self.closing:
             raise ShuttingDown("the gateway is about to restart; try again", retry_after=2.0)
         knock = read_headers(scope)
-        caller = await self._entrance.caller(scope, knock)
+        caller = trace.caller = await self._entrance.caller(scope, knock)
         body = await self._entrance.body(receive, knock)
         asked = Asked(caller, self._manners.read(body), knock.job, parse_tags(knock.tags))
         if knock.repeat_key is None:

@@ -11,7 +11,7 @@ costs, and how large a context is, is in the price book.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -253,11 +253,20 @@ def rules_for(flavour: str, model: str, stated: Mapping[str, Any] | None = None)
     `stated` holds fields of ParameterRules that the file states itself; they win. Slow: done once,
     when a file is loaded.
     """
-    name = model.lower()
     rules = ParameterRules()
-    for rule in RULES:
-        if rule.flavours is not None and flavour not in rule.flavours:
-            continue
-        if re.search(rule.model, name):
-            rules = replace(rules, **rule.changes)
+    for rule in _applying(flavour, model):
+        rules = replace(rules, **rule.changes)
     return replace(rules, **stated) if stated else rules
+
+
+def sources_for(flavour: str, model: str) -> tuple[str, ...]:
+    """Who says what `rules_for` has of a model, in the order in which it was laid over."""
+    return tuple(rule.source for rule in _applying(flavour, model))
+
+
+def _applying(flavour: str, model: str) -> Iterator[Rule]:
+    name = model.lower()
+    for rule in RULES:
+        known = rule.flavours is None or flavour in rule.flavours
+        if known and re.search(rule.model, name):
+            yield rule

@@ -1,10 +1,10 @@
 """Rules that are split over several files: what is included, by whom it is owned, and prompts.
 
 routes.yaml names the files that it includes, each with its owner. An included file has jobs,
-models, aliases, teams and budgets; providers and the organisation stand in routes.yaml alone,
-because who can name an address decides where prompts may go. Nothing is overridden: what stands
-in two files is an error that names both places. After this step the rules are one document whose
-every part still knows the file and the line it came from.
+models, aliases, teams and budgets; providers, alerts and the organisation stand in routes.yaml
+alone, because who can name an address decides where prompts may go. Nothing is overridden: what
+stands in two files is an error that names both places. After this step the rules are one document
+whose every part still knows the file and the line it came from.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _merge(whole: Document, name: str, part: Document, owner: str, problems: Pro
 
 
 def _not_here(section: str) -> str:
-    if section in ("version", "organisation", "providers", "include"):
+    if section in ("version", "organisation", "providers", "alerts", "include"):
         return f"stands in routes.yaml alone; an included file has {', '.join(INCLUDED)}"
     return f"there is no such field{nearest(section, INCLUDED)}"
 

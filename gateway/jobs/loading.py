@@ -31,7 +31,7 @@ from gateway.jobs.rules import RoutesFile, schema
 from gateway.jobs.schema import IN_WORDS
 from gateway.prices.book import PriceBook
 
-_SECTIONS = ("providers", "models", "jobs", "aliases", "teams", "budgets")
+_SECTIONS = ("providers", "models", "jobs", "aliases", "teams", "budgets", "alerts")
 _SHOWN = 40
 _SUBJECT = re.compile(r"^(Input|String|List|Dictionary|Value) should")
 
@@ -121,6 +121,7 @@ def _known(written: Mapping[str, Any], file: RoutesFile) -> Known:
         providers=frozenset(sections["providers"]),
         jobs=frozenset(jobs),
         tags=frozenset(tag for job in jobs.values() for tag in _texts(job.get("tags"))),
+        budgets=frozenset(_mapping(written.get("budgets"))),
         set_aside={
             name: _texts(job.get("targets")) for name, job in jobs.items() if name not in file.jobs
         },

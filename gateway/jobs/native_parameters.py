@@ -18,6 +18,7 @@ from gateway.jobs.capabilities import MAX_TOKENS
 from gateway.jobs.forms import CHAT, EMBEDDINGS, MESSAGES, RESPONSES
 from gateway.jobs.parameters import Effective, ParameterDraft
 from gateway.jobs.routes import Job, Target
+from gateway.jobs.values import decoded
 
 Asked = Mapping[str, msgspec.Raw]
 
@@ -40,7 +41,7 @@ def apply_embeddings(_job: Job, target: Target, _asked: Asked) -> Effective:
 
 def apply_messages(job: Job, target: Target, asked: Asked) -> Effective:
     """What to send for a request in Anthropic's Messages format. Raises BadRequest."""
-    draft = parameters.begin(job, target, asked)
+    draft = parameters.begin(job, target, asked, MESSAGES)
     limit = parameters.output_limit(draft, (MAX_TOKENS,), (MAX_TOKENS,))
     parameters.thinking_under(draft, limit)
     temperature = _sampled(draft, None)
@@ -50,7 +51,7 @@ def apply_messages(job: Job, target: Target, asked: Asked) -> Effective:
 
 def apply_responses(job: Job, target: Target, asked: Asked) -> Effective:
     """What to send for a request in OpenAI's Responses format. Raises BadRequest."""
-    draft = parameters.begin(job, target, asked, also=(_MAX_OUTPUT_TOKENS, "reasoning"))
+    draft = parameters.begin(job, target, asked, RESPONSES, also=(_MAX_OUTPUT_TOKENS, "reasoning"))
     limit = parameters.output_limit(draft, (_MAX_OUTPUT_TOKENS,), (_MAX_OUTPUT_TOKENS,))
     temperature = _sampled(draft, _effort(draft))
     system = _before(draft, "instructions", _text)
@@ -74,7 +75,7 @@ def _effort(draft: ParameterDraft) -> str | None:
     """The effort in `reasoning`; the job's is put there when the caller names none."""
     reasoning: object = None
     if "reasoning" in draft.given:
-        reasoning = parameters.decoded(draft.given["reasoning"], "reasoning")
+        reasoning = decoded(draft.given["reasoning"], "reasoning")
         if not isinstance(reasoning, dict):
             raise BadRequest("reasoning must be an object", param="reasoning")
         effort = reasoning.get("effort")
@@ -97,7 +98,7 @@ def _before(
     if words is None:
         return False
     raw = draft.asked.get(field)
-    theirs = None if raw is None else parameters.decoded(bytes(raw), field)
+    theirs = None if raw is None else decoded(bytes(raw), field)
     draft.fields[field] = _encode(words if theirs is None else joined(words, theirs, field))
     return True
 

@@ -17,14 +17,17 @@ import msgspec
 
 from gateway.errors import BadRequest
 from gateway.jobs.capabilities import MAX_COMPLETION_TOKENS, MAX_TOKENS, SAMPLING_FIELDS
+from gateway.jobs.forms import CHAT
+from gateway.jobs.limiting import limited, within
 from gateway.jobs.routes import Job, Target
-from gateway.jobs.thinking import budget_in, within
+from gateway.jobs.thinking import budget_in
+from gateway.jobs.thinking import within as thinking_within
+from gateway.jobs.values import decoded, number, positive, short
 
 CHOICES_MAX = 128
 """The largest `n` of OpenAI's API."""
 
 _DEFAULT_CHOICES = 1
-_SHOWN_WHOLE = 10**18
 _NULL = b"null"
 _OUTPUT_FIELDS = (MAX_TOKENS, MAX_COMPLETION_TOKENS, "max_output_tokens")
 """What the forms call the output limit."""
@@ -119,10 +122,18 @@ def apply(job: Job, target: Target, asked: Mapping[str, msgspec.Raw]) -> Effecti
 
 
 def begin(
-    job: Job, target: Target, asked: Mapping[str, msgspec.Raw], also: tuple[str, ...] = ()
+    job: Job,
+    target: Target,
+    asked: Mapping[str, msgspec.Raw],
+    form: str = CHAT,
+    also: tuple[str, ...] = (),
 ) -> ParameterDraft:
-    """The start of an Effective; `also` are further fields that will be looked at."""
+    """The start of an Effective, with the job's further policies applied; `also` are further
+    fields that will be looked at. Raises BadRequest."""
     rules = target.rules
+    wish = None if job.limits is None else limited(job.name, job.limits, form, asked)
+    if wish is not None:
+        asked = wish.asked
     given = {
         name: raw
         for name in asked
@@ -130,6 +141,8 @@ def begin(
         and (raw := bytes(asked[name])) != _NULL
     }
     draft = ParameterDraft(job, target, asked, given)
+    if wish is not None:
+        draft.fields, draft.remove, draft.changes = wish.fields, wish.removed, wish.told
     draft.fields["model"] = _encode(target.model)
     return draft
 
@@ -144,21 +157,28 @@ def output_limit(
     """
     policy, target = draft.job.output, draft.target
     asked = {
-        name: _positive(draft.given[name], name) for name in spoken_names if name in draft.given
+        name: positive(draft.given[name], name) for name in spoken_names if name in draft.given
     }
     limit = policy.default
     name = accepted[0]
     if asked:
         limit = min(asked.values())
         spoken = min(asked, key=lambda known: asked[known])
-        if limit > policy.max:
+        if limit > policy.max or (policy.pinned and limit < policy.max):
+            if policy.outside == "refuse" and policy.pinned:
+                raise BadRequest(
+                    f"{spoken}={short(limit)} is not the {policy.max} that job "
+                    f"{draft.job.name!r} has pinned",
+                    param=spoken,
+                )
             if policy.outside == "refuse":
                 raise BadRequest(
-                    f"{spoken}={_short(limit)} is more than the {policy.max} that job "
+                    f"{spoken}={short(limit)} is more than the {policy.max} that job "
                     f"{draft.job.name!r} allows",
                     param=spoken,
                 )
-            draft.changes.append(f"{spoken}={_short(limit)}->{policy.max} (job limit)")
+            why = "job pin" if policy.pinned else "job limit"
+            draft.changes.append(f"{spoken}={short(limit)}->{policy.max} ({why})")
             limit = policy.max
         if spoken in accepted:
             name = spoken
@@ -180,7 +200,7 @@ def thinking_under(draft: ParameterDraft, limit: int) -> None:
     """Lower the tokens of thinking that the caller asks for under the output limit."""
     if "thinking" not in draft.given or budget_in(draft.given["thinking"]) is None:
         return
-    thinking = within(draft.given["thinking"], limit)
+    thinking = thinking_within(draft.given["thinking"], limit)
     if thinking is None:
         draft.drop("thinking", f"an answer of {limit} tokens leaves no room for it")
         del draft.given["thinking"]
@@ -198,7 +218,7 @@ def shortened(effective: Effective, limit: int, why: str) -> Effective | None:
     fields = {**effective.set, name: _encode(limit)}
     changes = [*effective.changes, f"{name}={effective.output_limit}->{limit} ({why})"]
     if "thinking" in fields:
-        thinking = within(fields["thinking"], limit)
+        thinking = thinking_within(fields["thinking"], limit)
         if thinking is None:
             return None
         fields["thinking"], told = thinking
@@ -211,14 +231,15 @@ def shortened(effective: Effective, limit: int, why: str) -> Effective | None:
 def _choices(draft: ParameterDraft) -> int:
     if "n" not in draft.given:
         return _DEFAULT_CHOICES
-    n = _positive(draft.given["n"], "n")
+    n = positive(draft.given["n"], "n")
     if n > CHOICES_MAX:
-        raise BadRequest(f"n={_short(n)} is more than {CHOICES_MAX}", param="n")
+        raise BadRequest(f"n={short(n)} is more than {CHOICES_MAX}", param="n")
     most = draft.target.rules.choices_max
     if n > most:
         draft.changes.append(f"n={n}->{most} ({draft.target.model} answers at most {most})")
         n = most
     if draft.target.rules.choices_max == 1:
+        draft.fields.pop("n", None)
         draft.remove.add("n")
     else:
         draft.fields["n"] = _encode(n)
@@ -248,19 +269,10 @@ def temperature_of(draft: ParameterDraft) -> float | None:
     policy = draft.job.temperature
     if "temperature" not in draft.given:
         return None if policy.default is None else _within_provider(draft, policy.default)
-    asked = decoded(draft.given["temperature"], "temperature")
-    if isinstance(asked, bool) or not isinstance(asked, int | float):
-        raise BadRequest("temperature must be a number", param="temperature")
-    value = min(max(asked, policy.min), policy.max)
-    if value != asked:
-        if policy.outside == "refuse":
-            raise BadRequest(
-                f"temperature={_short(asked)} is outside {policy.min} to {policy.max}, which is "
-                f"what job {draft.job.name!r} allows",
-                param="temperature",
-            )
-        end = "maximum" if asked > value else "minimum"
-        draft.changes.append(f"temperature={_short(asked)}->{value} (job {end})")
+    asked = number(draft.given["temperature"], "temperature")
+    value, told = within(policy, asked, "temperature", draft.job.name)
+    if told:
+        draft.changes.append(told)
     return _within_provider(draft, float(value))
 
 
@@ -330,6 +342,7 @@ def _other_fields(draft: ParameterDraft) -> None:
         if name in rules.refused and name not in draft.remove:
             draft.drop(name, f"{model} does not take it")
         elif name in rules.renamed:
+            draft.fields.pop(name, None)
             draft.remove.add(name)
             if name in draft.given:
                 draft.fields[rules.renamed[name]] = draft.given[name]
@@ -351,26 +364,3 @@ def _system_prompt(draft: ParameterDraft) -> bool:
     empty = bytes(rest[:64]).lstrip().startswith(b"]")
     draft.fields["messages"] = b"".join((b"[", first, b"" if empty else b",", rest))
     return True
-
-
-def _positive(raw: bytes, name: str) -> int:
-    value = decoded(raw, name)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise BadRequest(f"{name} must be a whole number", param=name)
-    if value < 1:
-        raise BadRequest(f"{name} must be at least 1, not {_short(value)}", param=name)
-    return value
-
-
-def decoded(raw: bytes, name: str) -> object:
-    try:
-        return msgspec.json.decode(raw)
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"{name} cannot be read: {error}", param=name) from None
-
-
-def _short(number: float) -> str:
-    """A number as text of bounded length; a caller can write one of any length."""
-    if isinstance(number, int) and abs(number) > _SHOWN_WHOLE:
-        return "over 1e18" if number > 0 else "under -1e18"
-    return repr(number)

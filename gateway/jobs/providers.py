@@ -148,7 +148,7 @@ def _base_url(
 
 def _wrong_with(url: str, section: ProviderSection) -> str | None:
     """What is wrong with an address; never repeats it, because it may hold a secret."""
-    parts = _split(url)
+    parts = parts_of(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         return "must be an address such as https://api.example.com/v1"
     if parts.username is not None or parts.password is not None:
@@ -160,8 +160,8 @@ def _wrong_with(url: str, section: ProviderSection) -> str | None:
     return None
 
 
-def _split(url: str) -> SplitResult | None:
-    """The parts of an address; None when it is not one."""
+def parts_of(url: str) -> SplitResult | None:
+    """The parts of an address; None when it is not one, or has what cannot be printed."""
     if not _PRINTABLE.match(url) or "\\" in url:
         return None
     try:
@@ -173,5 +173,5 @@ def _split(url: str) -> SplitResult | None:
 
 
 def _is_cloud(url: str) -> bool:
-    parts = _split(url)
+    parts = parts_of(url)
     return parts is not None and is_public_cloud(parts.hostname or "")

@@ -8,7 +8,7 @@ surprise somebody (no price, a temperature that the model drops) is a warning.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -19,21 +19,16 @@ import msgspec
 
 from gateway.clock import to_datetime, to_micros
 from gateway.errors import ConfigurationError
+from gateway.jobs.alert_resolving import alert_rules
 from gateway.jobs.budgets import budgets
+from gateway.jobs.canary import canary_of
 from gateway.jobs.capabilities import ParameterRules, flavour_of, rules_for
 from gateway.jobs.document import Path
+from gateway.jobs.policy_resolving import effort, limits, output, surprises, temperature
 from gateway.jobs.problems import Problems, nearest
 from gateway.jobs.providers import overrides_of_nobody, provider
-from gateway.jobs.residency import is_forwarded, may_reach
-from gateway.jobs.routes import (
-    Job,
-    OutputPolicy,
-    Provider,
-    Routes,
-    Target,
-    TemperaturePolicy,
-    Timeouts,
-)
+from gateway.jobs.residency import is_forwarded, may_reach, way_out
+from gateway.jobs.routes import Canary, Job, Provider, Routes, Target, Timeouts
 from gateway.jobs.rules import RoutesFile
 from gateway.jobs.schema import (
     CapabilitiesSection,
@@ -60,6 +55,7 @@ class Known:
     providers: frozenset[str]
     jobs: frozenset[str]
     tags: frozenset[str]
+    budgets: frozenset[str]
     set_aside: Mapping[str, tuple[str, ...]]
 
 
@@ -118,6 +114,7 @@ def resolve(
         warnings=problems.warnings(),
         version=hashlib.sha256(text.encode(errors="replace")).hexdigest(),
         text=text,
+        alerts=alert_rules(file, known.budgets, environment, problems),
     )
 
 
@@ -149,22 +146,16 @@ def _aliases(work: _Work) -> dict[str, str]:
 
 def _job(work: _Work, name: str, section: JobSection) -> Job:
     path: Path = ("jobs", name)
-    targets = []
-    for index, target_name in enumerate(section.targets):
-        here: Path = (*path, "targets", index)
-        if target_name in section.targets[:index]:
-            work.problems.add(here, f"{target_name!r} is in the chain already")
-        elif (target := _target(work, here, target_name, section)) is not None:
-            _residency(work, here, target, section)
-            targets.append(target)
+    targets = _chain(work, (*path, "targets"), section.targets, section)
+    output_policy = output(section, path, work.problems)
     job = Job(
         name=name,
         purpose=section.purpose,
         owner=section.owner,
         targets=tuple(targets),
-        temperature=_temperature(work, path, section),
-        output=_output(work, path, section),
-        reasoning_effort=section.reasoning_effort,
+        temperature=temperature(section, path, work.problems),
+        output=output_policy,
+        reasoning_effort=effort(section),
         system=section.system if isinstance(section.system, str) else None,
         tags=frozenset(section.tags),
         residency=section.residency,
@@ -173,35 +164,59 @@ def _job(work: _Work, name: str, section: JobSection) -> Job:
         wait_for_room=section.wait_for_room,
         max_input_bytes=section.max_input_bytes,
         when_short=section.when_short,
-        shorten_to_at_least=_at_least(work, path, section),
+        shorten_to_at_least=_at_least(work, path, section, output_policy.max),
+        limits=limits(section, path, work.problems),
     )
-    for target in targets:
-        _surprises(work, job, target, (*path, "targets", section.targets.index(target.name)))
+    job = replace(job, canary=_canary(work, path, section, job.targets))
+    _surprises(work, job, (*path, "targets"), section.targets, job.targets)
+    if section.canary is not None and job.canary is not None:
+        there = (*path, "canary", "targets")
+        _surprises(work, job, there, section.canary.targets, job.canary.own)
     return job
 
 
-def _temperature(work: _Work, path: Path, section: JobSection) -> TemperaturePolicy:
-    written, here = section.temperature, (*path, "temperature")
-    if written.min > written.max:
-        work.problems.add(here, f"min {written.min:g} is more than max {written.max:g}")
-    elif written.default is not None and not written.min <= written.default <= written.max:
-        low, high = f"min {written.min:g}", f"max {written.max:g}"
-        said = f"{written.default:g} is not between {low} and {high}"
-        work.problems.add((*here, "default"), said)
-    default = None if written.default is None else float(written.default)
-    return TemperaturePolicy(default, float(written.min), float(written.max), written.outside)
+def _chain(work: _Work, path: Path, names: Sequence[str], section: JobSection) -> list[Target]:
+    """The targets of one chain, each of them proved to be within the job's reach."""
+    targets = []
+    for index, name in enumerate(names):
+        here: Path = (*path, index)
+        if name in names[:index]:
+            work.problems.add(here, f"{name!r} is in the chain already")
+        elif (target := _target(work, here, name, section)) is not None:
+            _residency(work, here, target, section)
+            targets.append(target)
+    return targets
 
 
-def _output(work: _Work, path: Path, section: JobSection) -> OutputPolicy:
-    written = section.output_tokens
-    default = written.max if written.default is None else written.default
-    if default > written.max:
-        said = f"{default} is more than max {written.max}"
-        work.problems.add((*path, "output_tokens", "default"), said)
-    return OutputPolicy(default, written.max, written.outside)
+def _canary(
+    work: _Work, path: Path, section: JobSection, usual: tuple[Target, ...]
+) -> Canary | None:
+    """The targets on trial, and who is sent to them."""
+    written = section.canary
+    if written is None:
+        return None
+    here: Path = (*path, "canary")
+    own = _chain(work, (*here, "targets"), written.targets, section)
+    if written.targets == section.targets:
+        work.problems.add((*here, "targets"), "are the job's own: there is nothing to try")
+    tag = None if isinstance(written.sticky, str) else written.sticky.tag
+    if tag is not None and tag not in section.tags:
+        hint = nearest(tag, section.tags)
+        said = f"the job has no tag {tag}, so nobody would be in its canary{hint}"
+        work.problems.add((*here, "sticky", "tag"), said)
+    return canary_of(tuple(own), usual, float(written.percent), tag)
 
 
-def _at_least(work: _Work, path: Path, section: JobSection) -> int:
+def _surprises(
+    work: _Work, job: Job, path: Path, names: Sequence[str], targets: tuple[Target, ...]
+) -> None:
+    """Warn of what the models will not do although the job says it."""
+    for target in targets:
+        for said in surprises(job, target):
+            work.problems.warn((*path, names.index(target.name)), said)
+
+
+def _at_least(work: _Work, path: Path, section: JobSection, most: int) -> int:
     """Output tokens that are left of an answer that is shortened for want of money."""
     least, here = section.shorten_to_at_least, (*path, "shorten_to_at_least")
     if section.when_short == "shorten" and least is None:
@@ -209,8 +224,8 @@ def _at_least(work: _Work, path: Path, section: JobSection) -> int:
         work.problems.add((*path, "when_short"), said)
     elif section.when_short != "shorten" and least is not None:
         work.problems.add(here, "is for a job with when_short: shorten")
-    elif least is not None and least > section.output_tokens.max:
-        work.problems.add(here, f"{least} is more than max {section.output_tokens.max}")
+    elif least is not None and least > most:
+        work.problems.add(here, f"{least} is more than max {most}")
     if section.when_short == "downgrade" and len(section.targets) == 1:
         work.problems.warn((*path, "when_short"), "there is one target: nothing to downgrade to")
     return least or 1
@@ -219,12 +234,8 @@ def _at_least(work: _Work, path: Path, section: JobSection) -> int:
 def _residency(work: _Work, path: Path, target: Target, section: JobSection) -> None:
     """Refuse a way out of the house, showing it."""
     if not may_reach(section.residency, target.provider.residency):
-        job, name = path[1], target.provider.name
-        work.problems.add(
-            path,
-            f"a job with residency on_prem cannot reach a cloud: {job} -> {target.name} -> "
-            f"provider {name} (residency: {target.provider.residency})",
-        )
+        way = "canary" if path[2] == "canary" else "target"
+        work.problems.add(path, way_out(str(path[1]), way, target))
 
 
 def _known_provider(work: _Work, path: Path, name: str) -> Provider | None:
@@ -347,39 +358,3 @@ def _stated_rules(section: CapabilitiesSection) -> dict[str, Any]:
         if name in stated:
             stated[name] = frozenset(stated[name])
     return {item.name: stated[item.name] for item in fields(ParameterRules) if item.name in stated}
-
-
-def _surprises(work: _Work, job: Job, target: Target, path: Path) -> None:
-    """Warn of what the model will not do although the job says it."""
-    rules, default = target.rules, job.temperature.default
-    if target.output_limit is not None and job.output.max > target.output_limit:
-        work.problems.warn(
-            path,
-            f"{target.name} writes at most {target.output_limit} tokens; the job's limit of "
-            f"{job.output.max} is cut to that",
-        )
-    effort = job.reasoning_effort
-    if effort is not None and rules.efforts is not None and effort not in rules.efforts:
-        # "none" is what a model without reasoning does anyway.
-        surprising = effort != "none" or bool(rules.efforts)
-        if surprising:
-            said = f"reasoning_effort dropped: {target.name} does not take {effort}"
-            work.problems.warn(path, said)
-        effort = None
-    if default is None:
-        return
-    reasons = effort not in (None, "none")
-    if (
-        rules.sampling == "never"
-        or (rules.sampling == "effort_none" and effort != "none")
-        or (rules.sampling == "effort_unset_or_none" and reasons)
-        or (rules.thinking_fixes_temperature and reasons and default != 1)
-    ):
-        unless = "" if rules.sampling == "never" else " unless reasoning_effort is none"
-        work.problems.warn(path, f"temperature dropped: {target.name} refuses it{unless}")
-    elif not rules.temperature_min <= default <= rules.temperature_max:
-        work.problems.warn(
-            path,
-            f"temperature {default:g} is sent as the nearest that {target.name} takes, "
-            f"{rules.temperature_min:g} to {rules.temperature_max:g}",
-        )

@@ -17,7 +17,9 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from gateway.errors import UnknownJob
+from gateway.jobs.alert_rules import NO_ALERTS, AlertRules
 from gateway.jobs.capabilities import ParameterRules
+from gateway.jobs.policies import Limits, NumberPolicy, Outside
 from gateway.prices.rates import Price
 
 Residency = Literal["cloud", "on_prem"]
@@ -35,7 +37,6 @@ Period = Literal[
     "forever",
 ]
 Wire = Literal["openai", "anthropic", "gemini", "litellm"]
-Outside = Literal["clamp", "refuse"]
 WhenShort = Literal["refuse", "shorten", "downgrade"]
 
 _NAME_SHOWN = 64
@@ -96,6 +97,8 @@ class Target:
     """Told in a header with every answer: that this target stands in for another."""
     dated: tuple[Price, ...] = ()
     """Empty when there is one price, which always held."""
+    on_trial: bool = False
+    """It belongs to a canary: what it does not do, the job's own targets are asked for."""
 
     def price_at(self, moment: int) -> Price | None:
         """The price valid at a moment (microseconds since 1970): the last that has begun."""
@@ -116,22 +119,38 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class TemperaturePolicy:
+class TemperaturePolicy(NumberPolicy):
     """What a job does with temperature; a `default` of None leaves it to the model."""
 
-    default: float | None = None
-    min: float = 0.0
     max: float = 2.0
-    outside: Outside = "clamp"
 
 
 @dataclass(frozen=True, slots=True)
 class OutputPolicy:
-    """Output tokens for one choice: what is set when the caller says nothing, and the most."""
+    """Output tokens for one choice: what is set when the caller says nothing, and the most.
+
+    `pinned`: the most is what every request gets, and a lower limit is outside too.
+    """
 
     default: int
     max: int
     outside: Outside = "clamp"
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """Other targets for a part of a job's requests, and how that part is chosen (see `canary`).
+
+    `own` are on trial; `others` are the job's, asked when none of those can answer. `share` is
+    of 2**64, which is `percent`. `tag` is the name of the tag that decides, None for the app.
+    """
+
+    own: tuple[Target, ...]
+    others: tuple[Target, ...]
+    percent: float
+    share: int
+    tag: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +179,16 @@ class Job:
     max_input_bytes: int
     when_short: WhenShort = "refuse"
     shorten_to_at_least: int = 1
+    limits: Limits | None = None
+    """Policies for further parameters; None, for most jobs, leaves them to the caller."""
+    canary: Canary | None = None
+
+    @property
+    def reachable(self) -> tuple[Target, ...]:
+        """Every target that a request for this job can come to, whatever happens."""
+        if self.canary is None:
+            return self.targets
+        return (*self.targets, *self.canary.own, *self.canary.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +255,7 @@ class Routes:
     text: str
     files: Mapping[str, str] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
+    alerts: AlertRules = NO_ALERTS
 
     def pick(self, name: str, allowed: Collection[str] | None = None) -> Job:
         """The job of that name or alias.

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from gateway.jobs.alert_schema import AlertsSection
 from gateway.jobs.including import INCLUDED, INCLUDES_MAX
 from gateway.jobs.schema import (
     ALIAS,
@@ -17,11 +18,11 @@ from gateway.jobs.schema import (
     Name,
     OrganisationSection,
     ProviderSection,
-    Section,
     TargetName,
     TeamSection,
     Text,
 )
+from gateway.jobs.section import Section
 
 
 class IncludeSection(Section):
@@ -52,6 +53,7 @@ class RoutesFile(IncludedFile):
     organisation: OrganisationSection
     providers: dict[Name, ProviderSection]
     jobs: dict[JobName, JobSection]
+    alerts: AlertsSection = AlertsSection()
     include: list[IncludeSection] = Field(
         default_factory=list,
         max_length=INCLUDES_MAX,

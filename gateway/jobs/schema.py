@@ -13,10 +13,21 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from gateway.jobs.files import FILE
 from gateway.jobs.including import PROMPT_MAX
+from gateway.jobs.policy_schema import (
+    AnswerPolicy,
+    ChoicesSection,
+    OutputSection,
+    ReasoningEffort,
+    SeedPolicy,
+    TemperatureSection,
+    ToolPolicy,
+    TopPolicy,
+)
+from gateway.jobs.section import Effort, Section, Temperature, Tokens
 from gateway.prices.stated import StatedPrice
 
 NAME = r"^[a-z][a-z0-9_-]{0,31}$"
@@ -27,6 +38,7 @@ VARIABLE = r"^[A-Z_][A-Z0-9_]{0,127}$"
 HEADER_NAME = r"^[A-Za-z0-9-]{1,64}$"
 HEADER_VALUE = r"^[ -~]{0,1024}$"
 ROLLOVER = r"^(100|[1-9]?[0-9])%$|^[0-9]{1,18}(\.[0-9]{1,9})? USD$|^[0-9]{1,18} (tokens|requests)$"
+CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 LIMIT = r"^[0-9]{1,18}(\.[0-9]{1,9})? USD$|^[0-9]{1,18} (tokens|requests)$"
 
 IN_WORDS: Mapping[str, str] = MappingProxyType(
@@ -40,6 +52,7 @@ IN_WORDS: Mapping[str, str] = MappingProxyType(
         HEADER_VALUE: "must be at most 1024 printable ASCII characters",
         LIMIT: 'must be like "2000 USD", "5000000 tokens" or "600 requests"',
         FILE: "must be a path inside the folder of routes.yaml, such as teams/brand.yaml",
+        CLOCK: "must be a time of day in quotes, such as '07:30'",
         ROLLOVER: 'must be like "50%", or an amount in the unit of the limit, such as "100 USD"',
     }
 )
@@ -52,17 +65,9 @@ JobName = Annotated[str, Field(pattern=JOB)]
 TargetName = Annotated[str, Field(pattern=TARGET)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 FileName = Annotated[str, Field(pattern=FILE, max_length=200)]
-Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-Outside = Literal["clamp", "refuse"]
-
-
-class Section(BaseModel):
-    """Unknown fields are refused, and nothing is converted: "5" is not 5."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+Thresholds = Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(max_length=10)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
 class OrganisationSection(Section):
@@ -206,32 +211,6 @@ class ModelSection(Section):
     capabilities: CapabilitiesSection = CapabilitiesSection()
 
 
-class TemperatureSection(Section):
-    """How warm answers may be."""
-
-    default: Temperature | None = Field(
-        default=None, description="when the caller states none; left out: the model's own"
-    )
-    min: Temperature = 0.0
-    max: Temperature = 2.0
-    outside: Outside = Field(
-        default="clamp",
-        description="what happens outside min and max: clamp to the nearest, or refuse",
-    )
-
-
-class OutputSection(Section):
-    """How long one answer may be, in tokens."""
-
-    max: Tokens
-    default: Tokens | None = Field(
-        default=None, description="when the caller states none; default: max"
-    )
-    outside: Outside = Field(
-        default="clamp", description="what happens above max: clamp to it, or refuse"
-    )
-
-
 class PromptSection(Section):
     """A prompt in a file of its own, which is versioned with this one."""
 
@@ -249,6 +228,42 @@ System = Annotated[
 ]
 
 
+class StickyTagSection(Section):
+    """Requests with the same value of a tag stay on the same side."""
+
+    tag: Name
+
+
+def _sticky_form(sticky: object) -> str:
+    return "mapping" if isinstance(sticky, Mapping | StickyTagSection) else "word"
+
+
+Sticky = Annotated[
+    Annotated[Literal["app"], Tag("word")] | Annotated[StickyTagSection, Tag("mapping")],
+    Discriminator(_sticky_form),
+]
+
+
+class CanarySection(Section):
+    """Other targets that a part of the job's requests is sent to, to see how they do.
+
+    When none of them can answer, the job's own targets do. `jobgate canary JOB` compares both.
+    """
+
+    targets: list[TargetName] = Field(
+        min_length=1, max_length=8, description="the preferred one, then its fallbacks"
+    )
+    percent: Percent = Field(
+        description="how many of a hundred apps, or values of the tag; who is among them stays "
+        "among them when it grows. 0: nobody"
+    )
+    sticky: Sticky = Field(
+        default="app",
+        description="app, or {tag: run}: what stays on one side. A request without the tag goes "
+        "to the job's own targets",
+    )
+
+
 class JobSection(Section):
     """A named kind of work: what apps ask for instead of a model."""
 
@@ -257,10 +272,25 @@ class JobSection(Section):
     targets: list[TargetName] = Field(
         min_length=1, max_length=8, description="provider/model: the preferred one, then fallbacks"
     )
+    canary: CanarySection | None = Field(
+        default=None, description="other targets for a part of the requests"
+    )
     temperature: TemperatureSection = TemperatureSection()
     output_tokens: OutputSection
-    reasoning_effort: Effort | None = Field(
-        default=None, description="sent to models that take it when the caller states none"
+    top_p: TopPolicy | None = Field(
+        default=None, description="a policy like that of temperature; or drop, or refuse"
+    )
+    n: ChoicesSection | None = None
+    seed: SeedPolicy | None = Field(default=None, description="a policy; or drop, or refuse")
+    reasoning_effort: ReasoningEffort | None = Field(
+        default=None,
+        description="sent to models that take it when the caller states none; or a policy",
+    )
+    tools: ToolPolicy | None = Field(
+        default=None, description="what tools requests may bring; or drop, or refuse, for none"
+    )
+    response_format: AnswerPolicy | None = Field(
+        default=None, description="the form of answers; or drop, or refuse, for text alone"
     )
     system: System | None = Field(
         default=None,
@@ -324,6 +354,13 @@ Scope = Annotated[
 ]
 
 
+class BudgetAlertsSection(Section):
+    """What is told of one budget, where that differs from `alerts`."""
+
+    at: Thresholds | None = Field(default=None, description="per cent of the limit; [] for none")
+    projected: bool | None = Field(default=None, description="tell when it will be exceeded")
+
+
 class BudgetSection(Section):
     """A limit on what is spent."""
 
@@ -344,6 +381,7 @@ class BudgetSection(Section):
         description='the most that is carried over: "50%" of the limit, or "100 USD"; default all',
     )
     contact: Text | None = Field(default=None, description="whom to ask for more")
+    alerts: BudgetAlertsSection = BudgetAlertsSection()
 
 
 class TeamSection(Section):

@@ -1,8 +1,8 @@
 """Do the books balance? Each check reads one moment of the books and returns what it found.
 
 To add a law is to write a function and a line: here for what is small and read at once, in `lines`
-for what each entry has to be. Entries are read once, a stretch at a time, so ten million take a
-minute and no more memory than a few thousand. The sums are made by the database.
+for what each entry has to be. Entries are read a stretch at a time, so ten million take no more
+memory than a few thousand. The sums are made by the database.
 """
 
 from __future__ import annotations
@@ -108,20 +108,21 @@ def audit(
     `progress` is told again and again how many entries have been read, of how many there should
     be by the roll-ups. Raises DatabaseDown.
     """
+    found, balances, rollups = _Found(), Balances(), Rollups()
+    by_part: Sequence[EntryCheck] = (rollups, Lines())
     with database.reading() as cursor:
-        books, found = Books(cursor, org, database.is_sqlite), _Found()
-        expected = next(books.rows("SELECT SUM(entries) FROM rollups WHERE org = :org"))[0]
-        progress(0, int(expected or 0))
+        books = Books(cursor, org, database.is_sqlite)
+        ((counted,),) = books.rows("SELECT SUM(entries) FROM rollups WHERE org = :org")
+        expected = int(counted or 0)
+        progress(0, expected)
         for check in CHECKS:
             found.add(check.__name__, check(books))
-        balances, rollups, lines = Balances(), Rollups(), Lines()
-        by_part: Sequence[EntryCheck] = (rollups, lines)
         for stretch in books.stretches():
-            found.add("balances", balances.add(stretch))
+            found.add(balances.name, balances.add(stretch))
             for part in stretch.parts():
                 for check_of_part in by_part:
                     found.add(check_of_part.name, check_of_part.add(part))
-                progress(rollups.entries, int(expected or 0))
+                progress(rollups.entries, expected)
         for check_of_entries in (balances, *by_part):
             found.add(check_of_entries.name, check_of_entries.end(books))
     return found.listed(), rollups.entries

@@ -28,6 +28,11 @@ HOUR = 3_600_000_000
 _TOLD_AT_MOST = 1000
 """Characters of a text that a caller or a provider made up."""
 
+MODEL, HEADER, DEFAULT = "model", "header", "default"
+"""What picks a job: the field `model`, X-Jobgate-Job, or the key's default job."""
+NO_SUCH_FORM = "no_such_form"
+"""Why a target is passed over that does not understand the form of a request; others are errors."""
+
 REPORTED, COUNTED, PRESUMED = "reported", "counted", "presumed"
 """Qualities: told by the provider; counted by us; the ceiling, because nobody came back."""
 
@@ -39,6 +44,28 @@ CHARGE_STATED = "the provider stated the charge"
 
 UNBILLED = "the provider refused before any output, which it does not bill"
 """The reason of an entry that has usage and no price."""
+
+
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How an attempt came about, as far as the rest of its entry does not say it.
+
+    It has no word of the caller's: names are those of routes.yaml, reasons are codes of errors.
+    """
+
+    by: str = MODEL
+    """What picked the job: `model`, `header`, or the key's `default`."""
+    alias: str = ""
+    """The alias of the job that was named there, if it was one."""
+    passed: tuple[tuple[str, str, str], ...] = ()
+    """Targets passed over before this attempt, in order: target, the error's code, and the budget
+    that was short, or an empty text."""
+    budgets: str = ""
+    """How the entry's balances stood at its admission, in their order and before it took
+    anything: spent/held/limit of each, such as "120/0/500 3/1/60"."""
+
+
+ORDINARY = Decision()
+"""The model names the job, the first target is asked."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +86,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str]
     rates: Rates | None
     changed: tuple[str, ...] = ()
+    decision: Decision = ORDINARY
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +185,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             "prices": _json(ending.rates or draft.rates),
             "balances": self.balances,
             "changed": _told("; ".join(draft.changed)),
+            "decision": _decided(draft.decision) if not self.corrects else "",
             "corrects": self.corrects,
             "reason": _told(ending.reason),
             "author": ending.author,
@@ -252,6 +281,10 @@ def _told(text: str) -> str:
     if text.isprintable():
         return text[:_TOLD_AT_MOST]
     return "".join(c if c.isprintable() else " " for c in text[:_TOLD_AT_MOST])
+
+
+def _decided(decision: Decision) -> str:
+    return "" if decision == ORDINARY else _encoder.encode(decision).decode()
 
 
 def _json(value: object) -> str:

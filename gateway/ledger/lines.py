@@ -33,13 +33,13 @@ _UNEXPLAINED = (
     " (SELECT 1 FROM entries e WHERE e.org = :org AND e.id = entries.corrects)))"
 )
 _DOUBTFUL = (
-    "(NOT (kind IN (:charge, :adjust)"
-    " OR (kind = :release AND amount_nanos = 0 AND tokens = 0 AND request_count = 0)"
-    " OR (kind = :lapse AND quality = :presumed"
-    " AND amount_nanos = ceiling_nanos AND tokens = ceiling_tokens))"
-    f" OR {_UNEXPLAINED} OR (confined AND residency <> 'on_prem')"
-    " OR (kind = :charge AND quality <> :presumed AND reason <> :stated"
-    " AND (amount_nanos <> CASE prices {} ELSE NULL END) IS NOT FALSE))"
+    "((confined AND residency <> 'on_prem') OR CASE kind"
+    " WHEN :charge THEN quality <> :presumed AND reason <> :stated"
+    " AND (amount_nanos <> CASE prices {} END) IS NOT FALSE"
+    " WHEN :release THEN NOT (amount_nanos = 0 AND tokens = 0 AND request_count = 0)"
+    " WHEN :lapse THEN NOT (quality = :presumed"
+    " AND amount_nanos = ceiling_nanos AND tokens = ceiling_tokens)"
+    f" WHEN :adjust THEN {_UNEXPLAINED} ELSE TRUE END)"
 )
 """With a list of prices that is not known the comparison is neither true nor false."""
 _WORDS = {

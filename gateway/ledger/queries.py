@@ -16,7 +16,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from gateway.ledger.entries import HOUR
 from gateway.store.database import Cursor, Database
-from gateway.store.statements import prepare
+from gateway.store.statements import ListStatement, prepare
 from gateway.store.tables import ROLLUP_DIMENSIONS, ROLLUP_SUMS, Balance, EntryRow, Rollup
 
 _ENTRIES = EntryRow.__table__  # type: ignore[attr-defined]
@@ -49,6 +49,11 @@ class Ledger:
 
     def entries_of(self, request_id: str) -> list[dict[str, Any]]:
         """Every entry of a request, in the order of its attempts."""
+        with self._database.reading() as cursor:
+            return self.entries_in(cursor, request_id)
+
+    def entries_in(self, cursor: Cursor, request_id: str) -> list[dict[str, Any]]:
+        """The same, inside a transaction."""
         statement = (
             select(*_ENTRIES.columns)
             .where(
@@ -59,7 +64,9 @@ class Ledger:
             .order_by(_ENTRIES.c.attempt, _ENTRIES.c.id)
         )
         values = {"after": f"{request_id}.", "before": f"{request_id}/"}  # "/" follows "."
-        return self._ask(statement, [c.name for c in _ENTRIES.columns], values)
+        text = prepare(statement, self._database.engine_name)
+        names = [column.name for column in _ENTRIES.columns]
+        return _dicts(cursor, text, names, {"org": self._org, **values})
 
     def spend(self, by: Sequence[str], period: Range) -> list[dict[str, Any]]:
         """Sums for each combination of the dimensions, the dearest first.
@@ -103,6 +110,20 @@ class Ledger:
             .order_by(_BALANCES.c.budget, _BALANCES.c.subject)
         )
         return self._ask(statement, [c.name for c in _BALANCES.columns], {"moment": moment})
+
+    def balances_in(self, cursor: Cursor, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """The balances of these numbers, inside a transaction."""
+        find = ListStatement(
+            lambda items: select(*_BALANCES.columns).where(
+                _BALANCES.c.org == bindparam("org"), _BALANCES.c.id.in_(items)
+            ),
+            self._database.engine_name,
+        )
+        found: dict[int, dict[str, Any]] = {}
+        for text, values in find.batches(numbers, org=self._org) if numbers else ():
+            for row in _dicts(cursor, text, [c.name for c in _BALANCES.columns], values):
+                found[row["id"]] = row
+        return found
 
     def _ask(
         self, statement: Any, names: Sequence[str], values: dict[str, Any]

@@ -145,7 +145,7 @@ class Admitting:
             chat=run.asked.chat,
             target=target,
             effective=effective,
-            system_bytes=len(job.system or "") * 6 if effective.system_first else 0,
+            system_bytes=_added_bytes(job, effective),
             first_attempt=offer.draft.attempt == 1,
             brought=context_by_name(run.asked.chat, target),
             prices=prices_of(target, now, now + round(job.wait_for_room * MICROS)),
@@ -170,6 +170,12 @@ class Admitting:
 
     def _short(self, run: Run, shortage: Shortage) -> Short:
         return Short(shortage, self.treasury.refusal(shortage, run.job.wait_for_room))
+
+
+def _added_bytes(job: Job, effective: Effective) -> int:
+    """Bytes that the job's own prompt and answer format add to the request, at the most."""
+    system = len(job.system or "") * 6 if effective.system_first else 0
+    return system if job.limits is None else system + job.limits.added_bytes
 
 
 def _shorter(

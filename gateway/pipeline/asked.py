@@ -13,6 +13,7 @@ import msgspec
 from gateway.callers.callers import Caller
 from gateway.errors import BadRequest
 from gateway.jobs.routes import Job
+from gateway.ledger.entries import ORDINARY, Decision
 from gateway.wire.request_body import RequestBody
 
 _TAGS_AT_MOST = 16
@@ -45,6 +46,15 @@ class Trace:
     changed: list[str] = field(default_factory=list)
     upstream_seconds: float = 0.0
     """Time spent waiting for providers: the rest is ours."""
+    caller: Caller | None = None
+    """Whose it is, once that is known."""
+    decision: Decision = ORDINARY
+    """What picked the job, and which targets were passed over so far."""
+
+    def pass_over(self, target: str, code: str, budget: str = "") -> None:
+        """Note that a target is not asked: the code of the error, and the budget that is short."""
+        passed = (*self.decision.passed, (target, code, budget))
+        self.decision = msgspec.structs.replace(self.decision, passed=passed)
 
     def headers(self, *, with_cost: bool) -> list[tuple[bytes, bytes]]:
         """The x-jobgate headers."""

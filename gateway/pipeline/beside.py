@@ -85,7 +85,7 @@ class OtherPrices:
         """
         wanted = f"{provider.name}/{model}"
         for job in self._routes().jobs.values():
-            own = next((target for target in job.targets if target.name == wanted), None)
+            own = next((target for target in job.reachable if target.name == wanted), None)
             price = None if own is None else own.price_at(at)
             if price is not None:
                 return Known(wanted, price)

@@ -114,6 +114,13 @@ class Bounding(msgspec.Struct, frozen=True):
                 too_long = middle
         return fits
 
+    @property
+    def _may_search(self) -> bool:
+        fields = self.chat.fields
+        if "web_search_options" in fields or "search" in self.target.model:
+            return True
+        return "tools" in fields and says(fields["tools"], b"search")
+
     def ceiling(self, input_tokens: int, output_limit: int | None = None) -> Ceiling:
         """The ceiling of so many input tokens; the limit of a choice is the present one if None."""
         effective = self.effective
@@ -128,7 +135,7 @@ class Bounding(msgspec.Struct, frozen=True):
                 input_tokens=input_tokens + again,
                 output_tokens=output_tokens,
                 service_tier=service_tier,
-                requests=SEARCHES_AT_MOST if _may_search(self.chat) else 0,
+                requests=SEARCHES_AT_MOST if self._may_search else 0,
                 classes=classes,
             )
             for price in self.prices
@@ -208,7 +215,10 @@ def _messages(chat: RequestBody) -> bytes:
     return bytes(chat.fields.get("messages", chat.fields.get("input", b"")))
 
 
-_BESIDE_THE_MESSAGES = ("tools", "functions", "system", "instructions")
+_BESIDE_THE_MESSAGES = (
+    *("tools", "functions", "system", "instructions"),
+    *("response_format", "text", "output_config", "output_format"),  # schemas are read as well
+)
 _NAMES_OF_CONTEXT = ("previous_response_id", "conversation", "prompt")
 
 
@@ -220,13 +230,6 @@ def _service_tier(chat: RequestBody) -> str | None:
         return msgspec.json.decode(raw, type=str)
     except msgspec.MsgspecError:
         return None
-
-
-def _may_search(chat: RequestBody) -> bool:
-    fields = chat.fields
-    if "web_search_options" in fields or "search" in chat.model:
-        return True
-    return "tools" in fields and says(fields["tools"], b"search")
 
 
 def _classes(chat: RequestBody) -> frozenset[str]:

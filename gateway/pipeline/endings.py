@@ -28,15 +28,15 @@ from gateway.pipeline.bounding import count_input, count_text
 from gateway.pipeline.costing import Costing, failed, presumed
 from gateway.treasury.holds import Hold
 from gateway.treasury.treasury import Treasury
-from gateway.upstreams.failures import ToldFailure
+from gateway.upstreams.failures import BrokenOff, ToldFailure
 from gateway.upstreams.protocol import Meter, PlainReply, Prepared, StreamReply
 
 log = logging.getLogger(__name__)
 
 IN_FLIGHT_TOKENS = 16
-"""Output that a provider may have made, and bills, after the last of it that was read and before it
-noticed that we had hung up: a fifth of a second of a quick model. Cut by the provider itself, a
-stream has none."""
+"""Output that a provider may have made, and bills, beyond the last of it that was read: what was on
+its way when a connection broke, or what came before it noticed that we had hung up. A fifth of a
+second of a quick model; a stream that the provider ended itself, however badly, has none."""
 
 
 @dataclass(slots=True)
@@ -101,8 +101,8 @@ class Endings:
             reason = "nothing could be read of what the provider sent"
             work = self._settle(attempt, trace, presumed(attempt.hold, outcome, reason))
         else:
-            ours = outcome != "provider_cut" or isinstance(failure, UpstreamTimedOut)
-            under_way = IN_FLIGHT_TOKENS if ours and not reply.complete else 0
+            lost = outcome != "provider_cut" or isinstance(failure, UpstreamTimedOut | BrokenOff)
+            under_way = IN_FLIGHT_TOKENS if lost and not reply.complete else 0
             work = self._count_and_settle(attempt, meter, text, trace, outcome, under_way)
         await self._uncancelled(work)
 

@@ -18,6 +18,8 @@ import msgspec
 from gateway.clock import Clock
 from gateway.errors import (
     BadRequest,
+    BudgetBusy,
+    BudgetExhausted,
     GatewayError,
     TooLarge,
     Unavailable,
@@ -26,11 +28,13 @@ from gateway.errors import (
     UpstreamFailed,
     UpstreamRefused,
 )
-from gateway.jobs.forms import targets_for
+from gateway.jobs.canary import chain
+from gateway.jobs.forms import CHAT, speaks, targets_for
 from gateway.jobs.native_parameters import APPLY
 from gateway.jobs.parameters import Effective
+from gateway.jobs.residency import may_reach, way_out
 from gateway.jobs.routes import Job, Routes, Target
-from gateway.ledger.entries import Draft
+from gateway.ledger.entries import DEFAULT, HEADER, MODEL, NO_SUCH_FORM, Decision, Draft
 from gateway.metering.counting import TokenCounter
 from gateway.metrics import Metrics
 from gateway.pipeline.admitting import Admitting, Offer, Remake, Run, Short
@@ -48,6 +52,8 @@ from gateway.wire.request_body import read_metadata, without_metadata
 _BACKOFF_SECONDS = 0.2
 _BACKOFF_MOST_SECONDS = 2.0
 _RETRY_AFTER_AT_MOST_SECONDS = 3.0
+_MAY_DO_ELSEWHERE = (BadRequest, BudgetBusy, BudgetExhausted, TooLarge, UnpricedModel)
+"""Refusals of a target on trial that the job's own targets may not share."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class Pipeline:
         self, asked: Asked, trace: Trace, presence: Presence
     ) -> PlainReply | MeteredStream:
         """The request from its job to the reply."""
-        job = self._pick(asked)
+        job = self._pick(asked, trace)
         trace.job = job.name
         if asked.chat.size > job.max_input_bytes:
             raise TooLarge(
@@ -134,17 +140,28 @@ class Pipeline:
         """Try the targets in order, each as often as the job says."""
         job = run.job
         failure: GatewayError | None = None
-        for target in self._targets(run.asked, job):
+        for target in self._targets(run):
             for retry in range(1 + job.retries):
                 try:
                     attempt = await self._open(run, target)
                 except _Passed as passed:
                     failure = failure or passed.error
+                    budget = str(passed.error.details.get("budget", ""))
+                    run.trace.pass_over(target.name, passed.error.code, budget)
+                    break
+                except _MAY_DO_ELSEWHERE as refusal:
+                    if not target.on_trial:
+                        raise
+                    failure = failure or refusal
+                    run.trace.pass_over(target.name, refusal.code)
                     break
                 try:
                     return await self._send(attempt, run.trace)
-                except UpstreamRefused:
-                    raise
+                except UpstreamRefused as error:
+                    if not target.on_trial:
+                        raise
+                    failure = error
+                    break
                 except UpstreamFailed as error:
                     failure = error
                     if not _worth_another_try(error) or retry == job.retries:
@@ -154,19 +171,24 @@ class Pipeline:
 
     # ---- pick
 
-    def _pick(self, asked: Asked) -> Job:
-        caller = asked.caller
+    def _pick(self, asked: Asked, trace: Trace) -> Job:
+        caller, by = asked.caller, HEADER if asked.job_header else MODEL
         name = asked.job_header or asked.chat.model
         if name in ("", "default") and caller.default_job:
-            name = caller.default_job
+            name, by = caller.default_job, DEFAULT
         job = self.routes.pick(name, caller.jobs)
+        if by is not MODEL or name != job.name:
+            trace.decision = Decision(by, name if name != job.name else "")
         caller.may_use(job)
         return job
 
-    def _targets(self, asked: Asked, job: Job) -> tuple[Target, ...]:
+    def _targets(self, run: Run) -> tuple[Target, ...]:
         """The job's targets that understand the request's form. Raises BadRequest."""
-        form = asked.chat.form
-        found = targets_for(job, form)
+        asked, job, form = run.asked, run.job, run.asked.chat.form
+        found = chain(job, form, asked.caller.app, run.tags)
+        for target in () if form == CHAT else job.targets:
+            if not speaks(target.provider, form):
+                run.trace.pass_over(target.name, NO_SUCH_FORM)
         if found:
             return found
         usable = [self.routes.jobs[name] for name in sorted(self.routes.jobs)]
@@ -185,6 +207,8 @@ class Pipeline:
 
         Raises _Passed when this target cannot be asked but the next may be.
         """
+        if not may_reach(run.job.residency, target.provider.residency):
+            raise Unavailable(way_out(run.job.name, "target", target))
         effective = APPLY[run.asked.chat.form](run.job, target, run.asked.chat.fields)
         credential = self._credential(target)
         breaker = self._parts.breakers[target.name]
@@ -281,6 +305,7 @@ class Pipeline:
             tags=run.tags,
             rates=None if price is None else price.rates,
             changed=changes,
+            decision=trace.decision,
         )
 
     # ---- send, meter, settle

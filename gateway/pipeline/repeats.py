@@ -318,7 +318,7 @@ def life_seconds(routes: Routes) -> float:
     lives = [
         sum(
             (1 + job.retries) * (job.wait_for_room + t.timeouts.total + _ATTEMPT_MARGIN_SECONDS)
-            for t in job.targets
+            for t in job.reachable
         )
         for job in routes.jobs.values()
     ]

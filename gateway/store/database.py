@@ -10,6 +10,7 @@ DatabaseConflict (it cannot be written at all), and nothing else.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from gateway.store.failing import DatabaseConflict as DatabaseConflict
 from gateway.store.failing import DatabaseDown as DatabaseDown
 from gateway.store.statements import RowStatement
 
+_PASSWORD = re.compile(r":[^/@\s][^@\s]*@")
 _LOG_PAGES = 16_000
 """Pages of SQLite's log at which a commit copies it after all (64 MB): `checkpoints` is first."""
 BUSY_SECONDS = 5
@@ -260,12 +262,21 @@ class Session:
             self._connection = connection
 
 
+def file_of(url: str) -> Path | None:
+    """The SQLite file that a database URL names, which may not be there; None for PostgreSQL.
+
+    Nothing is opened or made. Raises ConfigurationError.
+    """
+    parsed = _parse(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+
+
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
         raise ConfigurationError(
-            [f"database URL: {url!r} is not one; write sqlite:///FILE or postgresql://HOST/NAME"]
+            [f"database URL: {_shown(url)!r} is not one; write sqlite:///FILE or postgresql://HOST/NAME"]
         ) from None
     backend = parsed.get_backend_name()
     if backend == "postgresql":
@@ -275,6 +286,11 @@ def _parse(url: str) -> URL:
     raise ConfigurationError(
         [f"database URL: {backend} is not served; write sqlite:///FILE or postgresql://HOST/NAME"]
     )
+
+
+def _shown(url: str) -> str:
+    """What somebody wrote in place of a URL, without what may be a password."""
+    return _PASSWORD.sub(":***@", url)
 
 
 def _begin_immediately(connection: Any) -> None:

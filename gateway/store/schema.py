@@ -45,6 +45,24 @@ def migrate(database: Database) -> None:
         raise DatabaseDown(str(error.orig).strip()) from error
 
 
+def versions(database: Database) -> tuple[str, str]:
+    """The version of the tables that are there, empty for none, and this program's own.
+
+    Nothing is changed. Raises DatabaseDown.
+    """
+    head = ScriptDirectory.from_config(_config()).get_current_head() or ""
+    with database.reading() as cursor:
+        ((there,),) = cursor.rows(_IS_THERE[database.engine_name], {})
+        rows = cursor.rows("SELECT version_num FROM alembic_version", {}) if there else []
+    return (str(rows[0][0]) if rows else ""), head
+
+
+_IS_THERE = {
+    "sqlite": "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'alembic_version'",
+    "postgresql": "SELECT COUNT(to_regclass('alembic_version'))",
+}
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(files("gateway.store") / "migrations"))

@@ -218,6 +218,9 @@ class EntryRow(SQLModel, table=True):
     prices: str
     balances: str
     changed: str
+    decision: str = ""
+    """How the attempt was decided, as JSON (see `ledger.entries.Decision`); empty when there is
+    nothing to say."""
     corrects: str = Field(sa_column=_hold_id())
     """The id of the entry that this one corrects, or empty."""
     reason: str
@@ -338,6 +341,55 @@ class ChangeRow(SQLModel, table=True):
     previous: str
     """The hash of the row before; empty in the first."""
     hash: str
+
+
+class SessionRow(SQLModel, table=True):
+    """Somebody who is signed in to the pages; only the SHA-256 of the session's token is here."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index("ix_sessions_expires", "org", "expires_at"),)
+    org: str = Field(primary_key=True)
+    hash: str = Field(primary_key=True)
+    principal: str
+    """The id of a key, or the name of a person."""
+    role: str
+    """Of a person; a key has the role that it has now."""
+    key_hash: str
+    """Of the secret that a key signed in with; empty for a person."""
+    method: str
+    created_at: int = Field(sa_column=_big())
+    expires_at: int = Field(sa_column=_big())
+
+
+class AlertClaim(SQLModel, table=True):
+    """Something that was told, or done: whoever writes its key first tells it, and nobody again."""
+
+    __tablename__ = "alert_claims"
+    org: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    expires_at: int = Field(sa_column=_big())
+
+
+class AlertDelivery(SQLModel, table=True):
+    """An alert (its key) on its way to a destination; no word of a request, and no secret."""
+
+    __tablename__ = "alert_deliveries"
+    __table_args__ = (
+        UniqueConstraint("org", "alert", "destination", name="uq_alert_deliveries_once"),
+        Index("ix_alert_deliveries_due", "org", "state", "due_at"),
+    )
+    org: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    alert: str
+    destination: str
+    message: str
+    urgent: bool
+    state: str
+    attempts: int = Field(sa_column=_big())
+    due_at: int = Field(sa_column=_big())
+    created_at: int = Field(sa_column=_big())
+    ended_at: int = Field(sa_column=_big())
+    error: str
 
 
 ROLLUP_DIMENSIONS = ("team", "app", "job", "target", "stage", "quality")

@@ -14,6 +14,7 @@ model of a budget in dollars, is not stopped by it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -120,6 +121,19 @@ def decide(
         if line.amount:
             state.admit(line)
     return None
+
+
+def stood(wanted: Iterable[tuple[Line, State]]) -> str:
+    """How balances stood before these lines took their room of them, now that they have.
+
+    Of each spent/held/limit, in the balance's unit and in the order given: "120/0/500 3/1/60".
+    """
+    return " ".join(
+        [
+            f"{state.spent}/{state.held - line.amount}/{line.limit + (state.carried or 0)}"
+            for line, state in wanted
+        ]
+    )
 
 
 def give_back(state: State, held: int, spent: int, ceiling: int) -> None:

@@ -15,15 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.jobs.routes import Budget
 from gateway.ledger.entries import RELEASE, Draft, Ending, Entry, EntryWriter, with_asides
 from gateway.store.database import Cursor
 from gateway.treasury.balances import BalanceTable
 from gateway.treasury.budgets import Amounts, Payer, in_scope, lines
-from gateway.treasury.decisions import Line, Shortage, State, decide, give_back
+from gateway.treasury.decisions import Line, Shortage, State, decide, give_back, stood
 from gateway.treasury.holds import balance_list
 from gateway.treasury.periods import SHORT_PERIODS, Calendar
 from gateway.treasury.posting import Postings
@@ -99,7 +101,7 @@ class FinishedAttempts:
                 refused.add(attempt.draft.request_id)
                 posted.refused.append((attempt, shortage))
                 continue
-            entries = with_asides(_entry(attempt, sorted(number for number, _ in want)))
+            entries = with_asides(_entry(attempt, want, states))
             _give_back(wanted, entries)
             posted.entries += entries
         self._balances.save(cursor, states.values())
@@ -139,15 +141,21 @@ def _give_back(wanted: Sequence[tuple[Line, State]], entries: Sequence[Entry]) -
             give_back(state, 0, spent.of(state.unit), most.of(state.unit))
 
 
-def _entry(attempt: Finished, balances: Sequence[int]) -> Entry:
+def _entry(
+    attempt: Finished, want: Sequence[tuple[int, Line]], states: Mapping[int, State]
+) -> Entry:
+    """The entry of an attempt that has just taken what it wanted, and how it found its balances."""
+    draft, taken = attempt.draft, sorted(want, key=itemgetter(0))
+    found = stood((line, states[number]) for number, line in taken)
+    decision = replace(draft.decision, budgets=found)
     return Entry(
         id=attempt.id,
-        draft=attempt.draft,
+        draft=replace(draft, decision=decision),
         ending=attempt.ending,
         admitted_at=attempt.admitted_at,
         recorded_at=attempt.recorded_at,
         request_count=0 if attempt.ending.kind == RELEASE else attempt.ceiling.requests,
         ceiling_nanos=attempt.ceiling.nanos,
         ceiling_tokens=attempt.ceiling.tokens,
-        balances=balance_list(balances),
+        balances=balance_list([number for number, _ in taken]),
     )

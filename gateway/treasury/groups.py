@@ -12,10 +12,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
+from msgspec.structs import replace
 from sqlalchemy import bindparam, select
 
 from gateway.ledger.entries import (
@@ -33,7 +34,7 @@ from gateway.store.database import Cursor
 from gateway.store.statements import prepare
 from gateway.store.tables import EntryRow
 from gateway.treasury.balances import BalanceTable
-from gateway.treasury.decisions import Line, Shortage, State, decide, give_back
+from gateway.treasury.decisions import Line, Shortage, State, decide, give_back, stood
 from gateway.treasury.holds import Hold, HoldTable, balance_list
 from gateway.treasury.periods import Calendar
 from gateway.treasury.posting import Posting, Postings
@@ -155,7 +156,7 @@ class Group:
             if shortage is not None:
                 result.answers.append((admission, shortage))
                 continue
-            hold = _hold(admission, sorted(number for number, _ in want), now)
+            hold = _hold(admission, want, states, now)
             holds.append(hold)
             result.answers.append((admission, hold))
         if holds:
@@ -288,7 +289,7 @@ class Group:
             reason=posting.says("settled after the hold had lapsed: the ceiling is taken back"),
             author="gateway",
         )
-        booked = msgspec.structs.replace(
+        booked = replace(
             ending,
             kind=ADJUST,
             reason=posting.says(
@@ -299,7 +300,7 @@ class Group:
         return [
             _adjustment(hold, "late-1", taken_back, now, posting),
             *with_asides(
-                msgspec.structs.replace(
+                replace(
                     _adjustment(hold, "late-2", booked, now, posting),
                     ceiling_nanos=hold.ceiling_nanos,
                     ceiling_tokens=hold.ceiling_tokens,
@@ -308,16 +309,27 @@ class Group:
         ]
 
 
-def _hold(admission: Admission, balances: list[int], now: int) -> Hold:
+def _hold(
+    admission: Admission,
+    want: Sequence[tuple[int, Line]],
+    states: Mapping[int, State],
+    now: int,
+) -> Hold:
+    """The hold that takes what it wanted of these balances, and how it found them."""
+    draft = admission.draft
+    taken = sorted(want, key=itemgetter(0))
+    if taken:
+        found = stood((line, states[number]) for number, line in taken)
+        draft = replace(draft, decision=replace(draft.decision, budgets=found))
     return Hold(
         id=admission.id,
-        draft=admission.draft,
+        draft=draft,
         admitted_at=now,
         lapses_at=now + admission.open_micros,
         ceiling_nanos=admission.ceiling_nanos,
         ceiling_tokens=admission.ceiling_tokens,
         request_count=admission.request_count,
-        balances=tuple(balances),
+        balances=tuple(number for number, _ in taken),
     )
 
 

@@ -55,6 +55,12 @@ class HoldTable:
             everything.where(_TABLE.c.instance != bindparam("instance")),
             engine,
         )
+        self._of_request = prepare(
+            everything.where(
+                _TABLE.c.id > bindparam("after"), _TABLE.c.id < bindparam("before")
+            ).order_by(_TABLE.c.id),
+            engine,
+        )
         self._open = ListStatement(
             lambda items: (
                 select(_TABLE.c.id)
@@ -93,6 +99,11 @@ class HoldTable:
                 for hold in holds
             ],
         )
+
+    def of_request(self, cursor: Cursor, request_id: str) -> list[Hold]:
+        """The open holds of a request: of the attempt that is under way, if one is."""
+        ids = {"after": f"{request_id}.", "before": f"{request_id}/"}  # "/" follows "."
+        return [_read(row) for row in cursor.rows(self._of_request, {"org": self._org, **ids})]
 
     def lock_open(self, cursor: Cursor, ids: Sequence[str]) -> set[str]:
         """Which of these holds are still open; their rows stay locked until the commit."""

@@ -93,7 +93,7 @@ class Rerating:
 
     def __post_init__(self) -> None:
         jobs = self.routes.jobs.values()
-        self._targets = {target.name: target for job in jobs for target in job.targets}
+        self._targets = {target.name: target for job in jobs for target in job.reachable}
 
     def moves(self, period: Range) -> Iterator[list[Move]]:
         """The entries that would cost something else, in pages; a page can be empty."""

@@ -30,6 +30,10 @@ class Nonsense(UpstreamBroken):
     """An event that cannot be read; the stream may go on after it."""
 
 
+class BrokenOff(UpstreamBroken):
+    """The connection broke in the middle of an answer; what was on its way is lost."""
+
+
 class ToldFailure(UpstreamBroken):
     """The provider said, in a stream that it had begun, that it could not go on."""
 
@@ -78,7 +82,7 @@ class Guard:
             raise self._too_late() from None
         if isinstance(error, aiohttp.ClientError | OSError | ValueError):
             said = f"{name} broke off: {_reason(error)}"
-            raise UpstreamBroken(said, target=name, may_have_cost=True) from error
+            raise BrokenOff(said, target=name, may_have_cost=True) from error
 
     def _too_late(self) -> UpstreamTimedOut:
         name = self._target.name

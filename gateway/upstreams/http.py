@@ -133,10 +133,19 @@ class EventStream:
             self._closed = True
             if not self._response.content.at_eof() and self.complete:
                 await self._read_to_end()
+            elif arrived := _unread(self._response.content):
+                self._note(arrived)
             if self._response.content.at_eof():
                 self._response.release()
             else:
                 self._response.close()
+
+    def _note(self, arrived: bytes) -> None:
+        """Count what is here already and will not be read by anybody."""
+        try:
+            self._pass_on(self._cut(arrived))
+        except UpstreamFailed as error:
+            log.debug("%s sent nonsense at the end: %s", self._target.name, error)
 
     async def _read_to_end(self) -> None:
         """The answer is whole: its last bytes are here or about to be; keep the connection."""
@@ -148,8 +157,14 @@ class EventStream:
             log.debug("%s did not end its stream in time", self._target.name)
 
     async def _next(self, seconds: float, what: str) -> bytes:
-        async with Guard(self._target, seconds, what):
-            return await self._response.content.readany()
+        content = self._response.content
+        try:
+            async with Guard(self._target, seconds, what):
+                return await content.readany()
+        except UpstreamFailed:
+            if arrived := _unread(content):
+                return arrived  # what broke it is raised again when this has been read
+            raise
 
     async def _rest(self, first: bytes) -> bytes:
         body = bytearray(first)
@@ -196,6 +211,12 @@ class EventStream:
         timeouts = self._target.timeouts
         left = timeouts.total - (time.monotonic() - self._began)
         return min(timeouts.idle, max(0.001, left))
+
+
+def _unread(content: aiohttp.StreamReader) -> bytes:
+    """What arrived before a connection broke and was not read by then: aiohttp keeps it from us,
+    and the provider bills it."""
+    return content._read_nowait(-1) if content._buffer else b""  # noqa: SLF001 - no other way
 
 
 class Pool:

@@ -46,7 +46,7 @@ def embeddings(target: Target, body: bytes) -> PlainReply:
     meter = Meter(model=answer.model if isinstance(answer.model, str) else "")
     if isinstance(answer.usage, dict):
         meter.usage = reading.openai_chat(answer.usage)
-    return PlainReply(body, meter)
+    return PlainReply(body, meter, text="")
 
 
 def response(target: Target, body: bytes) -> PlainReply:

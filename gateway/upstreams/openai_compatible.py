@@ -34,6 +34,9 @@ _WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _ABSENT = msgspec.Raw()
 _NOTHING = (b"", b"null")
 _NO_CHOICES = (b"", b"null", b"[]")
+_SEARCHES_ALWAYS = frozenset({"openai", "azure"})
+_SEARCH_MODEL = re.compile(r"-search-(?:preview|api)")
+"""OpenAI's search models search before every answer, for a fee (OpenAI docs, web search)."""
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 
 
@@ -173,6 +176,8 @@ def _read(answer: _Answer, meter: Meter, flavour: str) -> bool:
     if raw is None or usage is None:
         return False
     if usage.total or meter.usage is None:  # zeros do not take back what was told
+        if flavour in _SEARCHES_ALWAYS and _SEARCH_MODEL.search(meter.model):
+            usage = msgspec.structs.replace(usage, requests=max(1, usage.requests))
         meter.usage = usage
         meter.stated_cost = stated_cost(raw, flavour)
     return True

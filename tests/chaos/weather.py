@@ -114,6 +114,7 @@ class Weather:
             text=" ".join(chance.choices(WORDS.split(), k=pieces)),
             input=self._counter.count(wanted.text, "gpt-test") + template,
             first_byte_delay=chance.choice((0.0, 0.0, 0.02, 0.1)),
+            delay_between_chunks=chance.choice((0.0, 0.002, 0.01)),
         )
         return Behaviour(name, script.amended(changes))
 

@@ -124,7 +124,7 @@ async def test_it_does_not_say_that_it_is_ready_because_it_can_read(
         async with breakable.broken(gateway):
             assert (await caller.ask("extraction")).status == 503
             began = time.monotonic()
-            while time.monotonic() < began + 2.5:
+            while time.monotonic() < began + 1.5:
                 await says(gateway, 503)
             await is_refused_at_once(caller, gateway)
         await until(gateway.url, 200)

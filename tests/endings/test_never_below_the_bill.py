@@ -71,6 +71,21 @@ async def test_what_the_chat_template_adds_is_counted_too(
     assert (entry["input"], entry["output"], entry["quality"]) == (8, 2, "counted")
 
 
+@pytest.mark.parametrize("form", FORMS)
+async def test_an_answer_without_usage_is_answered_and_counted(
+    form: str, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.script = Script(text="Two words", input=1, omit_usage=True)
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        headers = {"authorization": f"Bearer {gateway.key()}"}
+        async with httpx.AsyncClient() as http:
+            answer = await http.post(f"{gateway.url}/v1/{form}", json=FORMS[form], headers=headers)
+        entry = only_entry(gateway, answer.headers["x-jobgate-request-id"])
+    assert (answer.status_code, *said(entry)) == (200, "ok", "counted")
+    assert entry["output"] == (0 if form == "embeddings" else 2)
+    check_entry(entry, money(provider.bill))
+
+
 @pytest.mark.parametrize(("limit", "booked"), [(3, 3), (100, 1 + IN_FLIGHT_TOKENS)])
 async def test_what_may_have_been_made_before_we_hung_up_is_booked_up_to_what_was_asked_for(
     limit: int, booked: int, provider: ScriptedProvider, sqlite_url: str
@@ -85,11 +100,15 @@ async def test_what_may_have_been_made_before_we_hung_up_is_booked_up_to_what_wa
     check_entry(entry, money(provider.bill))
 
 
-async def test_a_stream_that_the_provider_cuts_is_booked_for_what_came(
-    provider: ScriptedProvider, sqlite_url: str
+@pytest.mark.parametrize(
+    ("cut", "booked"), [("end", 2), ("reset", 2 + IN_FLIGHT_TOKENS), ("eof", 2 + IN_FLIGHT_TOKENS)]
+)
+async def test_what_was_on_its_way_when_a_connection_broke_is_booked_too(
+    cut: Any, booked: int, provider: ScriptedProvider, sqlite_url: str
 ) -> None:
-    provider.script = Script(text="one two three", cut_after_chunk=2)
+    """A body that the provider ends well has all that was made, though not the whole answer."""
+    provider.script = Script(text="one two three", cut_after_chunk=2, cut_mode=cut)
     async with running(routes_for(provider.url), sqlite_url) as gateway, calling(gateway) as caller:
         heard = await caller.ask("extraction", stream=True)
         entry = only_entry(gateway, heard.request_id)
-    assert (entry["output"], entry["quality"]) == (2, "counted")
+    assert (entry["output"], entry["quality"]) == (booked, "counted")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gateway.jobs.capabilities import RULES, ParameterRules, flavour_of, rules_for
+from gateway.jobs.capabilities import RULES, ParameterRules, flavour_of, rules_for, sources_for
 
 
 @pytest.mark.parametrize(
@@ -114,5 +114,12 @@ def test_every_rule_has_a_source_and_changes_fields_that_exist() -> None:
     known = set(ParameterRules.__dataclass_fields__)
     for rule in RULES:
         re.compile(rule.model)
-        assert rule.source
+        assert len(rule.source) > 20, "who says so, and what"
         assert set(rule.changes) <= known
+
+
+def test_who_says_what_is_known_of_a_model_can_be_told() -> None:
+    first, second = sources_for("mistral", "mistral-small-latest")
+    assert first.startswith("Mistral API reference")
+    assert second.startswith("Mistral model cards")
+    assert sources_for("generic", "our-own-model") == ()

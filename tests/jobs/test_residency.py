@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -9,6 +11,10 @@ import pytest
 from gateway.jobs.residency import is_forwarded, is_public_cloud, may_reach
 from tests.jobs.samples import changed, loaded, problems
 
+ROOT = Path(__file__).parents[2] / "gateway"
+ROOMS_WITH_WORDS = ("pipeline", "wire", "metering", "jobs", "prices", "treasury", "ledger")
+"""Rooms that a request's words pass through, or could."""
+CLIENTS = {"aiohttp", "httpx", "requests", "socket", "ssl", "http", "urllib", "smtplib", "ftplib"}
 HOUSE_URL = "base_url: http://127.0.0.1:11434/v1"
 
 
@@ -94,3 +100,13 @@ def test_hosts_that_only_look_like_a_cloud_are_not_one() -> None:
 def test_what_loads_keeps_every_target_of_a_private_job_in_the_house() -> None:
     targets = loaded(changed()).jobs["private"].targets
     assert {target.provider.residency for target in targets} == {"on_prem"}
+
+
+@pytest.mark.parametrize("room", ROOMS_WITH_WORDS)
+def test_rooms_that_have_a_requests_words_open_no_connections(room: str) -> None:
+    for file in sorted((ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            used = {name.partition(".")[0] for name in names if name != "urllib.parse"}
+            assert not used & CLIENTS, f"{file.relative_to(ROOT)}: leave that to upstreams"

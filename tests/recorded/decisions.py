@@ -46,12 +46,15 @@ _SEARCHED = re.compile(r'"webSearchQueries"')
 def searches_in(row: Row) -> dict[str, int]:
     """Searches with a fee that stand in an answer and not in its usage; `expected` has only usage.
 
-    OpenAI's are items of the output; opening a page is free. A grounded answer of Gemini 2 has
+    OpenAI's are items of the output, and opening a page is free; its search models search before
+    every answer of a chat. A grounded answer of Gemini 2 has
     one fee. Their prices here state no fee, so the amounts are those of the tokens.
     """
     if row["status"] >= 400:
         return {}
     if row["api"] == "generate" and _SEARCHED.search(row["body"]):
+        return {"web_searches": 1}
+    if row["api"] == "chat" and "-search-" in (row["model_served"] or ""):
         return {"web_searches": 1}
     if row["api"] != "responses":
         return {}

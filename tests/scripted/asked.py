@@ -102,15 +102,16 @@ def _words(text: str) -> int:
 
 
 def _texts(node: Any) -> Iterator[str]:
-    """Every text under a message, a part, a list of them, or a bare string."""
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, list | tuple):
-        for item in node:
-            yield from _texts(item)
-    elif isinstance(node, dict):
-        for key in ("content", "text", "parts", "output"):
-            yield from _texts(node.get(key))
+    """Every text under a message, a part, a list of them, or a bare string; at any depth."""
+    waiting = [node]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, str):
+            yield found
+        elif isinstance(found, list | tuple):
+            waiting.extend(reversed(found))
+        elif isinstance(found, dict):
+            waiting.extend(found.get(key) for key in ("output", "parts", "text", "content"))
 
 
 def _last_of_user(turns: Any) -> str:

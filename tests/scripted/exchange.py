@@ -104,8 +104,8 @@ class Exchange:
                 await self._connection.drained()
                 step = self._write_on()
                 self._gates.note()
-        except asyncio.CancelledError:
-            self._seen.client_gone = self._connection.lost and not self._seen.done
+        except (asyncio.CancelledError, ConnectionError):
+            self._seen.client_gone = self._connection.is_gone and not self._seen.done
             self._end(complete=False, charged=begun)
             raise
 
@@ -131,6 +131,8 @@ class Exchange:
                 self._end(complete=False)
             elif not isinstance(step, Send):
                 return step
+            elif self._connection.is_gone:
+                raise ConnectionResetError("the client has left")
             else:
                 seen.chunks_sent = step.pieces
                 seen.bytes_sent += len(step.data)

@@ -143,13 +143,19 @@ class Connection(asyncio.Protocol):
         self.lost = True
         self._open_ones.discard(self)
         if self._task is not None:
-            self._task.cancel()
+            # not before it has begun: a task that never ran could not say how its answer ended
+            asyncio.get_running_loop().call_soon(self._task.cancel)
 
     def pause_writing(self) -> None:
         self._writable.clear()
 
     def resume_writing(self) -> None:
         self._writable.set()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client has left, noticed by us or not yet."""
+        return self.lost or self.transport.is_closing()
 
     @property
     def is_full(self) -> bool:

@@ -9,7 +9,9 @@ import httpx
 import openai
 import pytest
 
-from tests.gateways import RunningGateway, routes_for, running
+from gateway.ledger.queries import Range
+from gateway.treasury.rerating import Rerating
+from tests.gateways import BOOK, RunningGateway, routes_for, running
 from tests.scripted import Script, ScriptedProvider
 
 pytestmark = pytest.mark.anyio
@@ -33,6 +35,7 @@ def advised(model: str = "claude-opus-4-8") -> dict[str, Any]:
     }
 
 
+REFUSED = {"input_tokens": 412, "output_tokens": 0}
 OWN_NANOS = 200 * 3_000 + 10 * 15_000
 ADVICE_NANOS = 80 * 5_000 + 9 * 25_000
 
@@ -77,6 +80,21 @@ async def test_an_advisors_tokens_are_an_entry_at_the_advisors_price(
     if not stream:
         cost = answer.headers["x-jobgate-cost-usd"]
         assert float(cost) == pytest.approx((OWN_NANOS + ADVICE_NANOS) / 1e9)
+
+
+async def test_a_price_that_did_not_change_moves_neither_the_answer_nor_the_advice(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.script = Script(text="Two words", wire_usage=advised())
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        await ask(gateway, tools=[ADVISOR])
+        provider.script = Script(text="", finish="content_filter", wire_usage=REFUSED)
+        await ask(gateway)
+        made = gateway.gateway
+        again = Rerating(made.database, made.settings.org, made.routes, BOOK)
+        moves = [move for page in again.moves(Range(0, made.clock.now())) for move in page]
+
+    assert (moves, again.seen, again.unpriced) == ([], 2, {})
 
 
 async def test_a_chat_that_was_advised_pays_for_the_advice(
@@ -241,8 +259,7 @@ async def test_a_size_tier_goes_by_the_round_and_not_by_their_sum(
 async def test_a_refusal_before_any_output_is_not_billed(
     stream: bool, provider: ScriptedProvider, sqlite_url: str
 ) -> None:
-    usage = {"input_tokens": 412, "output_tokens": 0}
-    provider.script = Script(text="", finish="content_filter", wire_usage=usage)
+    provider.script = Script(text="", finish="content_filter", wire_usage=REFUSED)
     async with running(routes_for(provider.url), sqlite_url) as gateway:
         await ask(gateway, stream=stream)
         (entry,) = gateway.entries()

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.anyio
 
 HEALTH = {("GET", "/healthz"), ("GET", "/readyz")}
 IN_PATH = {"key_id": "key_0123456789abcdef", "raise_id": "raise_0123456789ab"}
+IN_PATH |= {"delivery_id": "dlv_0123456789abcdef"}
 EVERY_READER = "viewer viewer@brand finance finance@brand platform platform@brand admin admin@brand"
 MAY = {
     Permission.USE_JOBS: "app",
@@ -38,6 +39,7 @@ MAY = {
     Permission.GRANT_ROLES: "admin admin@brand",
     Permission.CHANGE_BUDGETS: "finance admin",
     Permission.CHANGE_ROUTES: "platform admin",
+    Permission.SEND_ALERTS: "finance platform admin",
 }
 """Who may do what, written down a second time, by hand."""
 ROLES = ("app", *EVERY_READER.split())

@@ -382,3 +382,25 @@ def test_a_pause_doubles_up_to_two_seconds_and_is_never_the_same_for_all(retry: 
 
     assert all(most / 2 <= pause <= most for pause in pauses)
     assert len(pauses) > 1
+
+
+@pytest.mark.parametrize("cut", ["reset", "eof"])
+async def test_what_arrived_before_a_connection_broke_is_read_however_late(
+    cut: Any, provider: ScriptedProvider
+) -> None:
+    provider.script = Script(
+        text="one two three", stall_before_chunk=1, cut_after_chunk=3, cut_mode=cut
+    )
+    target = target_at(provider.url)
+    async with upstream_of(target) as upstream:
+        reply = await upstream.send(asking(target, stream=True))
+        await provider.until(lambda p: p.stalled == 1)
+        provider.resume()
+        async with asyncio.timeout(5):
+            while reply._response.content.exception() is None:  # nobody reads, and it breaks
+                await asyncio.sleep(0)
+        with pytest.raises(UpstreamBroken, match="broke off") as error:
+            [events async for events in reply]
+        await reply.aclose()
+    assert error.value.may_have_cost
+    assert reply.delivered_text() == "one two three"

@@ -124,7 +124,8 @@ async def test_a_cut_stream_is_never_taken_for_a_whole_one(
             await ask(gateway, job, stream=True)
         (entry,) = gateway.entries()
 
-    assert (entry["outcome"], entry["quality"], entry["output"]) == ("provider_cut", "counted", 2)
+    assert (entry["outcome"], entry["quality"]) == ("provider_cut", "counted")
+    assert entry["output"] in (2, 2 + IN_FLIGHT_TOKENS), "what was on its way may be lost"
     assert len(provider.requests) == 1
 
 

@@ -242,6 +242,24 @@ async def test_usage_is_found_wherever_it_stands(
     assert all(chunk.choices == [] for chunk in told)
 
 
+@pytest.mark.parametrize(
+    ("model", "fees"),
+    [("gpt-4o-search-preview-2025-03-11", 1), ("gpt-5-search-api", 1), ("gpt-test", 0)],
+)
+async def test_a_model_that_searches_before_every_answer_has_a_fee_for_each(
+    model: str, fees: int, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.script = Script(body=as_json({**ANSWER, "model": model}))
+    priced = f"openai/{model}: {{price: {{per_call: 0.025, confirmed: true, input: 2.5"
+    routes = routes_for(provider.url).replace("openai/gpt-test: {price: {input: 2.5", priced)
+    routes = routes.replace("openai/gpt-test", f"openai/{model}")
+    async with running(routes, sqlite_url) as gateway:
+        await gateway.client().chat.completions.create(model="extraction", messages=QUESTION)
+        (entry,) = gateway.entries()
+    assert (entry["requests"], entry["amount_nanos"]) == (fees, COST + fees * 25_000_000)
+    assert entry["ceiling_nanos"] >= entry["amount_nanos"]
+
+
 async def test_words_about_usage_in_an_answer_are_no_usage(
     provider: ScriptedProvider, sqlite_url: str
 ) -> None:

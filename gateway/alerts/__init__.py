@@ -1,0 +1,1 @@
+"""Alerts and digests: who is told before the surprise, once, and by which way."""

@@ -1,0 +1,204 @@
+"""What was spent in a period, by every dimension of the roll-ups at once, or hour by hour.
+
+A page shows the same period by team, by app, by job and so on. The roll-ups are read once for all
+of them, and added up here: so the parts of a page agree with each other, and with the ledger. What
+a period has beyond whole hours is summed from the entries themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import BigInteger, bindparam, func, literal_column, select
+
+from gateway.ledger.entries import HOUR, REPORTED
+from gateway.ledger.queries import Range
+from gateway.store.database import Cursor, Database
+from gateway.store.statements import prepare
+from gateway.store.tables import ROLLUP_DIMENSIONS, ROLLUP_SUMS, EntryRow, Rollup
+
+_ENTRIES = EntryRow.__table__  # type: ignore[attr-defined]
+_ROLLUPS = Rollup.__table__  # type: ignore[attr-defined]
+_NANOS, _COUNT = ROLLUP_SUMS.index("amount_nanos"), ROLLUP_SUMS.index("entries")
+_REQUESTS, _TOKENS = ROLLUP_SUMS.index("request_count"), ROLLUP_SUMS.index("tokens")
+_HOURLY = ("amount_nanos", "request_count", "tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Sums of entries; `sums` in the order of ROLLUP_SUMS."""
+
+    sums: tuple[int, ...] = (0,) * len(ROLLUP_SUMS)
+
+    def __add__(self, other: Total) -> Total:
+        return Total(tuple(a + b for a, b in zip(self.sums, other.sums, strict=True)))
+
+    @property
+    def nanos(self) -> int:
+        """Nano-dollars."""
+        return self.sums[_NANOS]
+
+    @property
+    def entries(self) -> int:
+        """How many entries."""
+        return self.sums[_COUNT]
+
+    @property
+    def requests(self) -> int:
+        """How many requests that were answered or charged for."""
+        return self.sums[_REQUESTS]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all classes."""
+        return self.sums[_TOKENS]
+
+    def of(self, name: str) -> int:
+        """One of the sums by its name, such as `cache_read`."""
+        return self.sums[ROLLUP_SUMS.index(name)]
+
+
+NOTHING = Total()
+
+
+@dataclass(frozen=True, slots=True)
+class Cube:
+    """A period: a total for each combination of team, app, job, target, stage and quality."""
+
+    cells: Mapping[tuple[str, ...], Total] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Total:
+        """Everything."""
+        return _sum(self.cells.values())
+
+    @property
+    def reported(self) -> Total:
+        """The part whose amounts are known from what providers reported."""
+        return self.by("quality").get(REPORTED, NOTHING)
+
+    def by(self, name: str, **equal: str) -> dict[str, Total]:
+        """A total for each value of a dimension, the dearest first; `equal` are other ones."""
+        return {key[0]: total for key, total in self.by_all((name,), **equal).items()}
+
+    def by_all(self, names: Sequence[str], **equal: str) -> dict[tuple[str, ...], Total]:
+        """The same for each combination of some dimensions."""
+        places = [ROLLUP_DIMENSIONS.index(name) for name in names]
+        wanted = [(ROLLUP_DIMENSIONS.index(other), value) for other, value in equal.items()]
+        found: dict[tuple[str, ...], Total] = {}
+        for cell, total in self.cells.items():
+            if all(cell[at] == value for at, value in wanted):
+                key = tuple(cell[place] for place in places)
+                found[key] = found.get(key, NOTHING) + total
+        return dict(sorted(found.items(), key=lambda item: (-item[1].nanos, item[0])))
+
+
+@dataclass(frozen=True, slots=True)
+class HourSums:
+    """One hour (since 1970) of one value of a dimension."""
+
+    hour: int
+    value: str
+    nanos: int
+    requests: int
+    tokens: int
+
+
+class Spending:
+    """Asks the books of one organisation. Every method blocks and raises DatabaseDown."""
+
+    def __init__(self, database: Database, org: str) -> None:
+        self._database, self._org = database, org
+
+    def is_empty(self) -> bool:
+        """Whether there is no entry yet at all."""
+        statement = select(_ROLLUPS.c.hour).where(_ROLLUPS.c.org == bindparam("org"))
+        text = prepare(_first(statement), self._database.engine_name)
+        with self._database.reading() as cursor:
+            return not cursor.rows(text, {"org": self._org})
+
+    def cube(self, period: Range, where: Mapping[str, str] | None = None) -> Cube:
+        """A period, or the part of it where dimensions have these values."""
+        names = list(ROLLUP_DIMENSIONS)
+        cells: dict[tuple[str, ...], Total] = {}
+        with self._database.reading() as cursor:
+            for table, part in parts_of(period):
+                for row in self._rows(cursor, table, part, names, ROLLUP_SUMS, where or {}):
+                    key = tuple(row[: len(names)])
+                    total = Total(tuple(int(value or 0) for value in row[len(names) :]))
+                    cells[key] = cells.get(key, NOTHING) + total
+        return Cube({key: total for key, total in cells.items() if total.entries})
+
+    def hourly(
+        self, period: Range, by: str, where: Mapping[str, str] | None = None
+    ) -> list[HourSums]:
+        """Hour by hour for each value of a dimension, in order of time."""
+        found: list[HourSums] = []
+        with self._database.reading() as cursor:
+            for table, part in parts_of(period):
+                names = ["hour", by]
+                for row in self._rows(cursor, table, part, names, _HOURLY, where or {}):
+                    hour, value, *sums = row
+                    nanos, requests, tokens = (int(one or 0) for one in sums)
+                    found.append(HourSums(int(hour), value, nanos, requests, tokens))
+        return sorted(found, key=lambda sums: (sums.hour, sums.value))
+
+    def _rows(
+        self,
+        cursor: Cursor,
+        table: Any,
+        part: Range,
+        names: Sequence[str],
+        sums: Sequence[str],
+        where: Mapping[str, str],
+    ) -> list[tuple[Any, ...]]:
+        rolled = table is _ROLLUPS
+        hour = (
+            table.c.hour if rolled else table.c.admitted_at // literal_column(str(HOUR), BigInteger)
+        )
+        dimensions = [hour if name == "hour" else table.c[name] for name in names]
+        time, unit = (table.c.hour, HOUR) if rolled else (table.c.admitted_at, 1)
+        columns = [
+            func.count() if name == "entries" and not rolled else func.sum(table.c[name])
+            for name in sums
+        ]
+        wanted = [table.c[name] == bindparam(f"is_{name}") for name in where]
+        statement = (
+            select(*dimensions, *columns)
+            .where(
+                table.c.org == bindparam("org"),
+                time >= bindparam("start"),
+                time < bindparam("end"),
+                *wanted,
+            )
+            .group_by(*dimensions)
+        )
+        values = {"org": self._org, "start": part.start // unit, "end": part.end // unit}
+        values |= {f"is_{name}": value for name, value in where.items()}
+        return cursor.rows(prepare(statement, self._database.engine_name), values)
+
+
+def parts_of(period: Range) -> list[tuple[Any, Range]]:
+    """A period as whole hours, for the roll-ups, and what is left of it, for the entries."""
+    first, after = -(-period.start // HOUR) * HOUR, period.end // HOUR * HOUR
+    if first >= after:
+        return [(_ENTRIES, period)] if period.start < period.end else []
+    edges = [Range(period.start, first), Range(after, period.end)]
+    return [
+        (_ROLLUPS, Range(first, after)),
+        *((_ENTRIES, edge) for edge in edges if edge.start < edge.end),
+    ]
+
+
+def _first(statement: Any) -> Any:
+    """The first row of a statement; the offset has to be named for SQLite."""
+    return statement.limit(literal_column("1")).offset(literal_column("0", BigInteger))
+
+
+def _sum(totals: Iterable[Total]) -> Total:
+    together = NOTHING
+    for total in totals:
+        together = together + total
+    return together

@@ -1,0 +1,1 @@
+"""The pages that finance and platform people look at."""

@@ -1,0 +1,22 @@
+"""The list of all pages: to add a room of pages is to add a line here, and to the policies."""
+
+from __future__ import annotations
+
+from gateway.web.budgets import budgets_pages
+from gateway.web.foresight import Foresight
+from gateway.web.jobs import jobs_pages
+from gateway.web.overview import overview_pages
+from gateway.web.pages import Page
+from gateway.web.requests import Why, requests_pages
+from gateway.web.sources import Sources
+
+
+def all_pages(sources: Sources, why: Why) -> list[Page]:
+    """Every page there is, the sign-in apart; `why` finds the decision of a request."""
+    foresight = Foresight(sources)
+    return [
+        *overview_pages(sources, foresight),
+        *budgets_pages(sources, foresight),
+        *jobs_pages(sources),
+        *requests_pages(sources, why),
+    ]

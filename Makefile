@@ -7,7 +7,7 @@ RUN := .venv/bin/
 WORKERS ?= auto
 export UV_LINK_MODE ?= copy
 
-.PHONY: run test check unit bench chaos million forecast-report clean
+.PHONY: run test check unit bench chaos million forecast-report fuzz sbom clean
 
 run: .venv/.demo  ## the gateway on 127.0.0.1:4000 with a real local model behind it
 	@$(RUN)jobgate demo
@@ -34,6 +34,12 @@ forecast-report: .venv/.all  ## how good forecasts are, over the synthetic years
 
 chaos: .venv/.all  ## kills, outages and faults for two minutes, then the ledger beside the bill
 	$(RUN)python -m tests.chaos $(CHAOS)
+
+fuzz: .venv/.all  ## ten thousand requests by the API document and against it, every check on
+	$(RUN)python -m tests.security.fuzzing $(FUZZ)
+
+sbom: .venv/.demo  ## the bill of materials, as CycloneDX, in jobgate.cdx.json
+	$(RUN)python -I deploy/sbom.py > jobgate.cdx.json
 
 clean:
 	rm -rf .venv $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* var

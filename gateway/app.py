@@ -24,6 +24,7 @@ from gateway.callers.directory import Directory
 from gateway.callers.registry import NewKey, Registry
 from gateway.callers.roles import ADMIN, Role
 from gateway.callers.sessions import Sessions
+from gateway.callers.sign_in_loading import load_sign_in
 from gateway.clock import Clock, SystemClock
 from gateway.doors.answers import answer_in_one_shape
 from gateway.doors.catalogue import CatalogueDoor
@@ -259,9 +260,10 @@ class Gateway:
             raises=self._raises,
             metrics=self.metrics,
             live=lambda: self.routes,
+            source=lambda: self.reloader.source,
         )
         sessions = Sessions(self.database, self.settings.org, self.clock, self._keys)
-        way_in = WayIn(entrance, sessions)
+        way_in = WayIn(entrance, sessions, load_sign_in(self.settings.oidc, self.clock))
         furnish(office, sources, way_in, self._refusals, self.reloader, self.alerting)
         return app, office
 

@@ -207,6 +207,12 @@ class Metrics:
         self.commit_failures = Counter(
             "jobgate_committer_failures", "Commits that the database refused.", registry=registry
         )
+        self.audits = Counter(
+            "jobgate_audits", "Audits of the books that this process finished.", registry=registry
+        )
+        self.audit_findings = Counter(
+            "jobgate_audit_findings", "Findings of those audits.", registry=registry
+        )
 
     def _of_the_process(self) -> None:
         registry = self.registry

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 DEFAULT_DATABASE = "sqlite:///var/jobgate.db"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OidcSettings:
+    """A sign-in service for the pages: JOBGATE_OIDC_… in the environment."""
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(default="", repr=False)
+    """Empty for a public client, which proves itself by PKCE alone."""
+    roles: str
+    """Which group gives which role, such as "finance-people=finance; brand=viewer@brand"."""
+    groups_claim: str = "groups"
+    scope: str = "openid profile email"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +32,7 @@ class Settings:
     port: int = 4000
     office_address: str = ""
     """Host and port for the admin API, the pages, /docs and /metrics; empty for the public ones."""
+    oidc: OidcSettings | None = None
     org: str = "main"
     """The key under which this organisation's rows stand in the database."""
     full_sync: bool = False

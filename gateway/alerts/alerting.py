@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from gateway.alerts.delivering import Deliveries
 from gateway.alerts.digests import last_period, read_digest
 from gateway.alerts.messages import Projection
-from gateway.alerts.outbox import Alert, Delivery, Outbox
+from gateway.alerts.outbox import Alert, Delivery
 from gateway.alerts.quiet import todays
 from gateway.alerts.reports import report
 from gateway.alerts.watching import (
@@ -84,8 +84,8 @@ class Alerting:
 
     def __init__(self, ground: Ground, sights: Sights, deliveries: Deliveries) -> None:
         self._ground, self._sights = ground, sights
-        self.deliveries = deliveries
-        self.outbox = Outbox(ground.database, ground.org)
+        self._deliveries = deliveries
+        self.outbox = deliveries.outbox
         self._refusals = RefusalWatch()
         self._told: set[str] = set()
         self._stopping = threading.Event()
@@ -97,12 +97,12 @@ class Alerting:
         await stopping.wait()
         self._stopping.set()
         await asyncio.gather(looking, errands)
-        await self.deliveries.aclose()
+        await self._deliveries.aclose()
 
     async def turn(self) -> None:
         """Look once, and deliver what is due."""
         await asyncio.to_thread(self.look)
-        while not self._stopping.is_set() and await self.deliveries.deliver():
+        while not self._stopping.is_set() and await self._deliveries.deliver():
             pass
 
     async def errands(self) -> None:
@@ -111,7 +111,7 @@ class Alerting:
 
     async def test(self, destination: str) -> Delivery:
         """Send a test to a destination now; returns how it went. Raises NotFound."""
-        return await self.deliveries.test(destination)
+        return await self._deliveries.test(destination)
 
     def now(self) -> int:
         """The moment it is, in microseconds since 1970."""
@@ -149,6 +149,9 @@ class Alerting:
         spending = Spending(self._ground.database, self._ground.org)
         standings = self._sights.standings()
         found = read_digest(spending, calendar, period, asked, standings)
+        if not found.total.entries and not found.before.entries:
+            self._remember([key])
+            return  # there is nothing to report
         teller = Teller(rules, now)
         letters = teller.letters(
             wanting,
@@ -165,6 +168,8 @@ class Alerting:
             findings, entries = audit(self._ground.database, self._ground.org, progress=self._go_on)
         except InterruptedError:
             return
+        self._ground.metrics.audits.inc()
+        self._ground.metrics.audit_findings.inc(len(findings))
         if findings:
             log.error("the audit found %d things; run `jobgate audit`", len(findings))
         self._tell([of_audit(findings, entries, self._day(teller), teller)], teller)

@@ -30,11 +30,11 @@ class Deliveries:
     def __init__(
         self, outbox: Outbox, sender: Sender, live: Callable[[], Routes], clock: Clock
     ) -> None:
-        self._outbox, self._sender, self._live, self._clock = outbox, sender, live, clock
+        self.outbox, self._sender, self._live, self._clock = outbox, sender, live, clock
 
     async def deliver(self) -> int:
         """Deliver what is due now; returns how many were tried. Raises DatabaseDown."""
-        taken = await asyncio.to_thread(self._outbox.take, self._clock.now())
+        taken = await asyncio.to_thread(self.outbox.take, self._clock.now())
         await asyncio.gather(*(self._try(one) for one in taken))
         return len(taken)
 
@@ -55,12 +55,8 @@ class Deliveries:
             now + _TESTS_KEPT_SECONDS * MICROS,
             [Letter(destination, message, urgent=True, due_at=now)],
         )
-        await asyncio.to_thread(self._outbox.tell, [alert], now)
-        for delivery in await asyncio.to_thread(self._outbox.take_for, key, now):
-            return await self._try(delivery)
-        # A gateway that looked at this very moment is delivering it: it is tried all the same.
-        found = await asyncio.to_thread(self._outbox.newest)
-        return next(one for one in found if one.alert == key)
+        (delivery,) = await asyncio.to_thread(self.outbox.tell_and_take, alert, now)
+        return await self._try(delivery)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -75,11 +71,13 @@ class Deliveries:
             how = (
                 "is tried again" if again is not None else "is given up; see `jobgate alerts dead`"
             )
-            log.warning("alert %s for %s %s: %s", delivery.id, delivery.destination, how, failure)
+            level = logging.INFO if delivery.alert.startswith(_TEST) else logging.WARNING
+            told = (delivery.id, delivery.destination, how, failure)
+            log.log(level, "alert %s for %s %s: %s", *told)
             return await asyncio.to_thread(
-                self._outbox.failed, delivery, self._clock.now(), str(failure), again
+                self.outbox.failed, delivery, self._clock.now(), str(failure), again
             )
-        return await asyncio.to_thread(self._outbox.sent, delivery, self._clock.now(), note)
+        return await asyncio.to_thread(self.outbox.sent, delivery, self._clock.now(), note)
 
     def _again(self, delivery: Delivery, rules: Routes) -> int | None:
         """When to try again, not in quiet hours unless it is urgent; None for never."""

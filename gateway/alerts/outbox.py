@@ -146,9 +146,22 @@ class Outbox:
             found = [_delivery(row) for row in cursor.rows(self._due, values)]
         return self._taken(found, now) if found else []
 
-    def take_for(self, alert: str, now: int) -> list[Delivery]:
-        """Take the deliveries of one alert that are due, for LEASE_SECONDS."""
-        return self._taken([one for one in self.newest(WAITING) if one.alert == alert], now)
+    def tell_and_take(self, alert: Alert, now: int) -> list[Delivery]:
+        """Tell something that is new for sure, and take its deliveries at once."""
+        until = now + LEASE_SECONDS * MICROS
+        with self._database.writing() as cursor:
+            claim = {"org": self._org, "key": alert.key, "expires_at": alert.expires_at}
+            cursor.run(self._claim, claim)
+            return [
+                self._put(
+                    cursor,
+                    alert.key,
+                    msgspec.structs.replace(letter, due_at=until),
+                    now,
+                    attempts=1,
+                )
+                for letter in alert.letters
+            ]
 
     def sent(self, delivery: Delivery, now: int, note: str = "") -> Delivery:
         """It has arrived; `note` is what was odd about it."""
@@ -208,24 +221,24 @@ class Outbox:
             for text in self._forget:
                 cursor.run(text, values)
 
-    def _put(self, cursor: Cursor, key: str, letter: Letter, now: int) -> None:
-        cursor.run(
-            self._insert,
-            {
-                "org": self._org,
-                "id": f"dlv_{secrets.token_hex(8)}",
-                "alert": key,
-                "destination": letter.destination,
-                "message": msgspec.json.encode(letter.message).decode(),
-                "urgent": letter.urgent,
-                "state": WAITING,
-                "attempts": 0,
-                "due_at": letter.due_at,
-                "created_at": now,
-                "ended_at": 0,
-                "error": "",
-            },
+    def _put(
+        self, cursor: Cursor, key: str, letter: Letter, now: int, attempts: int = 0
+    ) -> Delivery:
+        delivery = Delivery(
+            id=f"dlv_{secrets.token_hex(8)}",
+            alert=key,
+            destination=letter.destination,
+            message=msgspec.json.encode(letter.message).decode(),
+            urgent=letter.urgent,
+            state=WAITING,
+            attempts=attempts,
+            due_at=letter.due_at,
+            created_at=now,
+            ended_at=0,
+            error="",
         )
+        cursor.run(self._insert, {"org": self._org, **msgspec.structs.asdict(delivery)})
+        return delivery
 
     def _taken(self, found: Sequence[Delivery], now: int) -> list[Delivery]:
         """Those of them that nobody else has taken: one of two is told that a row was touched."""

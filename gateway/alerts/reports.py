@@ -69,6 +69,7 @@ def _facts(digest: Digest) -> dict[str, Any]:
 def _page(digest: Digest, organisation: str, subject: Subject) -> str:
     total = digest.total
     title = f"Spend of the {digest.period} {digest.label}"
+    unit = "hour" if digest.period == "day" else "day"
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
@@ -78,9 +79,9 @@ def _page(digest: Digest, organisation: str, subject: Subject) -> str:
         f" {total.requests:,} requests, {total.tokens:,} tokens."
         f" {_share(digest.reported_nanos, total.nanos)} of it as providers reported it.</p>",
         _chart(digest.series, title),
-        *(_table(name.capitalize(), digest.by[name], total.nanos) for name in DIMENSIONS),
+        *(_table(name, digest.by[name], total.nanos) for name in DIMENSIONS),
         _budgets(digest.standings, subject),
-        _rows("Hour by hour" if digest.period == "day" else "Day by day", ["", "spent"])
+        _rows(f"{unit.capitalize()} by {unit}", [unit, "spent"])
         + "".join(_row([label, for_people(nanos)]) for label, nanos in digest.series)
         + "</table>",
         "</body></html>",
@@ -116,7 +117,7 @@ def _chart(series: Sequence[tuple[str, int]], title: str) -> str:
     )
 
 
-def _table(heading: str, by: Mapping[str, Total], whole: int) -> str:
+def _table(dimension: str, by: Mapping[str, Total], whole: int) -> str:
     if not by:
         return ""
     named = [(name or "none", one.nanos, one.requests) for name, one in by.items()]
@@ -128,7 +129,8 @@ def _table(heading: str, by: Mapping[str, Total], whole: int) -> str:
         _row([name, for_people(nanos), _share(nanos, whole), f"{requests:,}"])
         for name, nanos, requests in shown
     )
-    return _rows(heading, [heading, "spent", "share", "requests"]) + "".join(rows) + "</table>"
+    head = _rows(f"By {dimension}", [dimension, "spent", "share", "requests"])
+    return head + "".join(rows) + "</table>"
 
 
 def _budgets(standings: Sequence[Standing], subject: Subject) -> str:
@@ -148,7 +150,7 @@ def _budgets(standings: Sequence[Standing], subject: Subject) -> str:
         )
         for one in closest
     )
-    head = _rows("Budgets now", ["Budget", "spent", "limit", "share"])
+    head = _rows("Budgets now", ["budget", "spent", "limit", "share"])
     return head + "".join(rows) + "</table>"
 
 

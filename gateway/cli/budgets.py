@@ -214,6 +214,7 @@ def _told_raise(row: Raise) -> dict[str, Any]:
 
 def _told_standing(standing: Standing) -> dict[str, Any]:
     told = msgspec.structs.asdict(standing)
+    del told["starts_at"]
     forever = standing.period == "forever"
     told["resets_at"] = None if forever else to_datetime(told.pop("ends_at")).isoformat()
     told.pop("ends_at", None)

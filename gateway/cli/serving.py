@@ -18,6 +18,7 @@ import uvicorn
 
 from gateway.app import FirstKey, Gateway
 from gateway.cli.log_lines import LogLines, say_where_it_broke
+from gateway.cli.oidc import oidc_in
 from gateway.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_ORG,
@@ -79,6 +80,8 @@ def serve(
     log_level: LogLevel = "info",
 ) -> None:
     """Serve the gateway until SIGTERM or Ctrl-C."""
+    with told_plainly():
+        oidc = oidc_in(os.environ)
     settings = Settings(
         routes=Path(routes),
         database_url=database_url,
@@ -87,6 +90,7 @@ def serve(
         org=org,
         full_sync=full_sync,
         office_address=office_address,
+        oidc=oidc,
     )
     set_up_logging(log_level)
     with told_plainly():

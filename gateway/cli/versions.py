@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,6 +30,7 @@ from gateway.cli.options import (
 )
 from gateway.clock import SystemClock, to_datetime, to_text
 from gateway.errors import ConfigurationError
+from gateway.jobs.differing import difference
 from gateway.jobs.files import Files
 from gateway.jobs.versions import ROLLBACK, Kept, Version, Versions, Why
 from gateway.jobs.writing import put_back
@@ -140,21 +140,6 @@ def rollback(
             " files come from a repository, change them there too.",
             highlight=False,
         )
-
-
-def difference(old: Mapping[str, str], new: Mapping[str, str], names: tuple[str, str]) -> list[str]:
-    """The lines of a unified diff of two sets of files."""
-    lines: list[str] = []
-    for file in dict.fromkeys([*old, *new]):
-        before, after = (f"{name}/{file}" for name in names)
-        lines += difflib.unified_diff(
-            old.get(file, "").splitlines(),
-            new.get(file, "").splitlines(),
-            before if file in old else "/dev/null",
-            after if file in new else "/dev/null",
-            lineterm="",
-        )
-    return lines
 
 
 def _texts(name: str, routes: Path, database_url: str, org: str) -> Mapping[str, str]:

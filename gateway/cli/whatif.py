@@ -41,6 +41,7 @@ from gateway.insight.promises import FollowQuestion, follow
 from gateway.insight.whatif import Question, WhatIf, ask, last_days
 from gateway.jobs.files import Files
 from gateway.jobs.routes import Routes
+from gateway.money import quantity
 
 DAYS_AT_MOST = 3660
 _PERCENT = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?%?")
@@ -159,7 +160,7 @@ def _failures(found: WhatIf, limit: Fraction | None, refused: bool) -> Iterator[
         told, most = words.percent(whole.change), words.percent(limit)
         yield f"the cost changes by {told}, more than {most}"
     if refused and whole.refused:
-        yield f"{whole.refused:,} requests would be refused"
+        yield f"{quantity(whole.refused, 'requests')} would be refused"
 
 
 def _print(found: WhatIf, name: str, output: Format) -> None:

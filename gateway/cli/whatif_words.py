@@ -57,21 +57,24 @@ def warnings(found: WhatIf) -> list[str]:
     ):
         count = _requests(found, leaves)
         if count:
-            told.append(f"residency: {count:,} requests {said}")
+            told.append(f"residency: {quantity(count, 'requests')} {said}")
     if whole.refused:
         told.append(
-            f"refused: {whole.refused:,} requests would get no answer"
+            f"refused: {quantity(whole.refused, 'requests')} would get no answer"
             f" ({for_people(whole.refused_booked)} was booked for them, which is no saving)"
         )
     hard = sum(hit.budget.hard for hit in found.hits)
     if hard:
-        told.append(f"budgets: {hard:,} hard limits would have been reached")
+        limits = "hard limit" if hard == 1 else "hard limits"
+        told.append(f"budgets: {hard:,} {limits} would have been reached")
     return told
 
 
 def notes(found: WhatIf) -> list[str]:
     """What the figures leave open."""
     tally, told = found.tally, []
+    if not tally.groups:
+        told.append("nothing was recorded in this time")
     by_reason = differences.summed(tally, lambda group: group.why if group.why in KEPT else None)
     for why, sums in sorted(by_reason.items()):
         kind = {PRESUMED: "presumed amounts", CORRECTION: "corrections"}.get(why, "tool fees")
@@ -274,7 +277,7 @@ def _hit_data(hit: Hit) -> dict[str, Any]:
 
 
 def _leaving(found: WhatIf) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for group, sums in sorted(found.tally.groups.items()):
         if group.leaves:
             to = group.new_target

@@ -52,14 +52,13 @@ def why(
 ) -> None:
     """Why a request went as it did: its job, targets, changes, bound, budgets, cost, corrections.
 
-    The id of an attempt, as entries have it, will do too. Exit status 1 when the books have
+    The id of one of its entries will do too. Exit status 1 when the books have
     nothing of it.
     """
-    asked = request_id.partition(".")[0]
     with told_plainly(), open_books(database_url) as database:
-        explained = Explainer(database, org).of(asked)
+        explained = Explainer(database, org).of(request_id)
     if explained is None:
-        err.print(_ADVICE.format(id=asked), style="yellow", markup=False, highlight=False)
+        err.print(_ADVICE.format(id=request_id), style="yellow", markup=False, highlight=False)
         raise typer.Exit(NOTHING_KNOWN)
     if output is Format.JSON:
         typer.echo(json.dumps(explained.told))

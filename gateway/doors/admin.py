@@ -89,7 +89,11 @@ def changes_router(guard: Guard, database: Database, org: str) -> APIRouter:
     router = office_router(guard, "admin")
     log = ChangeLog(org, database.engine_name)
 
-    @router.get("/changes", response_model=None)
+    @router.get(
+        "/changes",
+        response_model=None,
+        responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    )
     def changes(
         actor: Acting,
         after: Annotated[int, Query(ge=0, le=2**62)] = 0,

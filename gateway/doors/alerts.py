@@ -69,7 +69,7 @@ def alerts_router(
         return told_delivery(await alerting.test(body.destination))
 
     @router.post("/alerts/{delivery_id}/retry")
-    def retry(actor: Acting, delivery_id: DeliveryId) -> dict[str, Any]:
+    def retry(delivery_id: DeliveryId) -> dict[str, Any]:
         """Try a delivery again that was given up."""
         return told_delivery(retried(outbox, delivery_id, alerting.now()))
 

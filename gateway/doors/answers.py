@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.doors.policy import methods_at
 from gateway.errors import BadRequest, GatewayError, NotFound
 from gateway.pipeline.asked import new_request_id
 
@@ -134,7 +135,7 @@ def answer_in_one_shape(app: FastAPI) -> None:
     """Make the app's errors OpenAI-shaped and its answers numbered."""
     app.add_middleware(Numbered)
     app.add_exception_handler(GatewayError, _answer_error)
-    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(Exception, _answer_error)
 
@@ -147,7 +148,7 @@ def _answer_error(_request: Request, error: Exception) -> Response:
     return Response(error_body(told), told.status, headers, "application/json")
 
 
-def _answer_http_error(request: Request, error: Exception) -> Response:
+def answer_http_error(request: Request, error: Exception) -> Response:
     """Starlette's own refusals: no such path, wrong method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
     path = request.scope["path"][:_PATH_SHOWN]
@@ -160,6 +161,8 @@ def _answer_http_error(request: Request, error: Exception) -> Response:
     told.status = error.status_code
     answer = _answer_error(request, told)
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:  # the framework names those of one route alone
+        answer.headers["allow"] = ", ".join(methods_at(request.scope["path"]))
     return answer
 
 

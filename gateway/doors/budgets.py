@@ -98,6 +98,7 @@ def told_raise(row: Raise) -> dict[str, Any]:
 def told_standing(standing: Standing) -> dict[str, Any]:
     """How a budget stands, as it is told; amounts in its unit, and money in dollars too."""
     told = msgspec.structs.asdict(standing)
+    del told["starts_at"]
     ends_at = told.pop("ends_at")
     told["resets_at"] = None if standing.period == "forever" else to_text(ends_at)
     told["raises"] = [told_raise(row) for row in standing.raises]

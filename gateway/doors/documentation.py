@@ -26,6 +26,17 @@ _ERRORS = {
 }
 _NOT_OURS = ("HTTPValidationError", "ValidationError")
 """Shapes of errors that the framework describes and no door answers with."""
+_MESSAGES = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "required": ["role"],
+        "properties": {"role": {"type": "string", "minLength": 1}},
+        "additionalProperties": True,
+    },
+}
+_INPUT = {"type": ["string", "array"]}
 _HEADERS = {
     "X-Jobgate-Job": "The job, whatever `model` says.",
     "X-Jobgate-Tags": "Tags that the job accepts, such as stage=draft, run=nightly-7.",
@@ -53,7 +64,7 @@ _CHAT = {
                     "required": ["model", "messages"],
                     "properties": {
                         "model": {"type": "string", "example": "high-volume"},
-                        "messages": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+                        "messages": _MESSAGES,
                         "stream": {"type": "boolean"},
                         "max_tokens": {"type": "integer", "minimum": 1},
                         "temperature": {"type": "number"},
@@ -69,12 +80,12 @@ _CHAT = {
 }
 
 
-def _passed(summary: str, text: str, field: str) -> dict[str, Any]:
+def _passed(summary: str, text: str, field: str, form: dict[str, Any]) -> dict[str, Any]:
     """The description of a form that is passed through."""
     schema = {
         "type": "object",
         "required": ["model", field],
-        "properties": {"model": {"type": "string"}, field: {}},
+        "properties": {"model": {"type": "string"}, field: form},
         "additionalProperties": True,
     }
     return {
@@ -103,6 +114,7 @@ _PATHS: dict[str, dict[str, Any]] = {
             "Embed texts",
             "OpenAI's embeddings, passed through to the job's targets that have them.",
             "input",
+            _INPUT,
         )
     },
     "/v1/responses": {
@@ -111,6 +123,7 @@ _PATHS: dict[str, dict[str, Any]] = {
             "Passed through to the job's targets that speak the format; 400 names the jobs that"
             " do. Background responses are refused, because their usage could not be booked.",
             "input",
+            _INPUT,
         )
     },
     "/v1/messages": {
@@ -119,6 +132,7 @@ _PATHS: dict[str, dict[str, Any]] = {
             "Passed through to the job's Anthropic targets. The key may stand in x-api-key;"
             " errors have Anthropic's shape.",
             "messages",
+            _MESSAGES,
         )
     },
     "/v1/models": {"get": _LIST},

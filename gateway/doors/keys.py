@@ -14,14 +14,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import AwareDatetime, Field
 
-from gateway.callers.registry import Allowed, NewKey, Registry
+from gateway.callers.reach import know_jobs, state_of, within
+from gateway.callers.registry import OVERLAP_SECONDS_MOST, NewKey, Registry
 from gateway.callers.roles import APP, Permission, Role, authorise, may_grant
 from gateway.clock import Clock, to_micros, to_text
 from gateway.doors.admin import office_router
 from gateway.doors.directory import Body, Name
 from gateway.doors.policy import Acting, Actor, Guard
-from gateway.errors import BadRequest, Forbidden, NotFound
-from gateway.jobs.problems import nearest
+from gateway.errors import BadRequest, NotFound
 from gateway.jobs.routes import Period, Routes
 from gateway.money import format_dollars, parse_dollars
 
@@ -70,7 +70,7 @@ class KeyToChange(Body):
 class Rotation(Body):
     """How long the secret before stays good beside the new one."""
 
-    overlap_seconds: int = 24 * 3600
+    overlap_seconds: Annotated[int, Field(ge=0, le=OVERLAP_SECONDS_MOST)] = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +96,7 @@ class KeyDesk:
 
     def know_jobs(self, names: Iterable[str | None]) -> None:
         """Raises BadRequest for names that are not jobs; None is no name."""
-        known = self.live().jobs
-        for name in names:
-            if name is not None and name not in known:
-                hint = nearest(name, known)
-                raise BadRequest(f"there is no job {name!a}{hint}", param="jobs")
+        know_jobs(names, self.live().jobs)
 
 
 def keys_router(guard: Guard, desk: KeyDesk) -> APIRouter:
@@ -142,7 +138,7 @@ def _add_making(router: APIRouter, desk: KeyDesk) -> None:
     @router.post("/keys/{key_id}/rotate")
     def rotate_key(actor: Acting, key_id: KeyId, body: Rotation) -> dict[str, Any]:
         """Give a key a new secret, shown this once; the one before is good for the overlap."""
-        allowed = _within(actor, itself=True)
+        allowed = within(actor.principal, itself=True)
         secret, _until = desk.registry.rotate(key_id, body.overlap_seconds, actor.by, allowed)
         return {**desk.find(actor, key_id), "key": secret}
 
@@ -159,20 +155,18 @@ def _add_changing(router: APIRouter, desk: KeyDesk) -> None:
             wanted["jobs"] = tuple(dict.fromkeys(wanted["jobs"]))
         if wanted.get("expires_at") is not None:
             wanted["expires_at"] = to_micros(wanted["expires_at"])
-        desk.registry.change(key_id, wanted, actor.by, _within(actor, itself=False))
+        desk.registry.change(key_id, wanted, actor.by, within(actor.principal, itself=False))
         return desk.find(actor, key_id)
 
     @router.delete("/keys/{key_id}", status_code=204)
     def revoke_key(actor: Acting, key_id: KeyId) -> None:
         """Revoke a key; every gateway refuses it within a second."""
-        if not desk.registry.revoke(key_id, actor.by, _within(actor, itself=False)):
+        if not desk.registry.revoke(key_id, actor.by, within(actor.principal, itself=False)):
             raise NotFound(f"no key {key_id[:64]!r} is in use", param="key_id")
 
 
 def told_key(row: Mapping[str, Any], now: int) -> dict[str, Any]:
     """A key as it is told, with its state: in use, expired or revoked."""
-    over = row["expires_at"] is not None and row["expires_at"] <= now
-    state = "revoked" if row["revoked_at"] is not None else "expired" if over else "in use"
     budget = None
     if row["budget_nanos"] is not None:
         nanos = row["budget_nanos"]
@@ -182,7 +176,7 @@ def told_key(row: Mapping[str, Any], now: int) -> dict[str, Any]:
     return {
         "id": row["id"],
         "ends_in": row["hint"],
-        "state": state,
+        "state": state_of(row, now),
         "role": row["role"],
         "team": row["team"],
         "app": row["app"],
@@ -195,21 +189,6 @@ def told_key(row: Mapping[str, Any], now: int) -> dict[str, Any]:
         "revoked_at": told["revoked_at"],
         "secret_before_ends_at": told["old_until"],
     }
-
-
-def _within(actor: Actor, *, itself: bool) -> Allowed:
-    """What the actor may do to a key that is there; `itself`: also to the one they ask with."""
-
-    def allowed(key: Mapping[str, Any]) -> None:
-        if not actor.principal.reaches(key["team"]):
-            raise NotFound(f"there is no key {key['id']!r}", param="key_id")
-        if key["id"] == actor.principal.name:
-            if itself:
-                return
-            raise Forbidden("nobody changes or revokes the key that they ask with")
-        may_grant(actor.principal, Role.known(key["role"]))
-
-    return allowed
 
 
 def _new_key(body: KeyToMake, now: int) -> NewKey:

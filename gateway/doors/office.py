@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastapi import FastAPI
-from starlette.routing import Route
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.alerts.alerting import Alerting
 from gateway.callers.sessions import Sessions
+from gateway.callers.sign_in_loading import SignInService
 from gateway.doors.admin import admin_router, changes_router
 from gateway.doors.alerts import alerts_router
 from gateway.doors.budgets import budgets_router
@@ -23,6 +24,7 @@ from gateway.doors.directory import directory_router
 from gateway.doors.documentation import document
 from gateway.doors.entrance import Entrance
 from gateway.doors.keys import KeyDesk, keys_router
+from gateway.doors.oidc import WAY, OidcDoor
 from gateway.doors.pages import PageDoor, PageParts
 from gateway.doors.policy import Guard
 from gateway.doors.refusals import Refusals
@@ -40,10 +42,12 @@ from gateway.web.wording import Locales
 
 @dataclass(frozen=True, slots=True)
 class WayIn:
-    """How people get into the office: with a key, or with a session that a key began."""
+    """How people get into the office: with a key, or with a session; a key began it, or a
+    sign-in service, if there is one."""
 
     entrance: Entrance
     sessions: Sessions
+    service: SignInService | None
 
 
 def furnish(
@@ -69,15 +73,18 @@ def furnish(
     ):
         office.include_router(router)
     document(office)
-    office.router.routes.extend(_pages(sources, way_in, why))
+    _add_pages(office, sources, way_in, why)
 
 
-def _pages(sources: Sources, way_in: WayIn, why: Why) -> list[Route]:
-    """Every page, the files that pages need, and the way in to them."""
+def _add_pages(office: FastAPI, sources: Sources, way_in: WayIn, why: Why) -> None:
+    """Put every page, the files that pages need, and the way in to them into the office."""
     assets = Assets()
     parts = PageParts(sources, way_in.sessions, assets, Renderer(assets), Locales())
     door = PageDoor(parts, all_pages(sources, why.told))
-    return [*door.routes(), *SignIn(parts, way_in.entrance, door).routes()]
+    sign_in = SignIn(parts, way_in.entrance, door, [WAY] if way_in.service else [])
+    oidc = OidcDoor(way_in.service, way_in.sessions, sign_in)
+    office.router.routes.extend([*door.routes(), *sign_in.routes(), *oidc.routes()])
+    office.add_exception_handler(HTTPException, door.missing)
 
 
 class TwoSides:

@@ -21,11 +21,34 @@ from gateway.treasury.standing import Standing
 
 _ALL = "organisation"
 _BUDGET_LABELS = ["budget", "subject", "unit", "period"]
+_BUDGET_GAUGES: tuple[tuple[str, str, Callable[[Standing], float]], ...] = (
+    (
+        "limit",
+        "The limit of a budget that is in force now, raises included, in its unit.",
+        lambda standing: standing.limit,
+    ),
+    (
+        "spent",
+        "What is spent of a budget, corrections included, in its unit.",
+        lambda standing: standing.spent,
+    ),
+    ("held", "What open requests hold of it, in its unit.", lambda standing: standing.held),
+    (
+        "period_seconds",
+        "How long the period of a budget is that runs now.",
+        lambda standing: (standing.ends_at - standing.starts_at) / MICROS,
+    ),
+    (
+        "period_ends_timestamp_seconds",
+        "When the period of a budget ends that runs now, in seconds since 1970.",
+        lambda standing: standing.ends_at / MICROS,
+    ),
+)
 
 
 class BudgetGauges(Collector):
-    """What each budget of now has as its limit, spent and held, read from the books at each
-    scrape: with what others have corrected, and with the raises that are in force now.
+    """What each budget of now has as its limit, spent and held, and its period, read from the
+    books at each scrape: with what others have corrected, and the raises that are in force now.
 
     Budgets over tags and keys are left out: a tag's values are the caller's, a key is nobody
     else's business, and neither is a closed set.
@@ -38,7 +61,7 @@ class BudgetGauges(Collector):
         self._standings, self._open_budgets = standings, open_budgets
 
     def collect(self) -> Iterable[Metric]:
-        """The three gauges; none when the books are out of reach."""
+        """A gauge for each of `_BUDGET_GAUGES`; none when the books are out of reach."""
         try:
             standings = self._standings()
         except DatabaseDown:
@@ -46,15 +69,11 @@ class BudgetGauges(Collector):
         names = self._open_budgets()
         # one for each team (app, job) has no subject yet while nobody has asked for anything
         shown = [s for s in standings if s.budget in names and (s.subject or s.scope == _ALL)]
-        for name, text in (
-            ("limit", "The limit of a budget that is in force now, raises included, in its unit."),
-            ("spent", "What is spent of a budget, corrections included, in its unit."),
-            ("held", "What open requests hold of it, in its unit."),
-        ):
+        for name, text, value in _BUDGET_GAUGES:
             gauge = GaugeMetricFamily(f"jobgate_budget_{name}", text, labels=_BUDGET_LABELS)
             for standing in shown:
                 labels = [getattr(standing, label) for label in _BUDGET_LABELS]
-                gauge.add_metric(labels, getattr(standing, name))
+                gauge.add_metric(labels, value(standing))
             yield gauge
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from babel import Locale
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -19,7 +20,7 @@ from starlette.routing import Route
 from gateway.callers.changes import By
 from gateway.callers.roles import Permission, Principal
 from gateway.callers.sessions import Sessions, form_token, is_form_token
-from gateway.doors.answers import as_gateway_error
+from gateway.doors.answers import answer_http_error, as_gateway_error
 from gateway.doors.browsers import (
     SAID,
     SESSION,
@@ -41,6 +42,7 @@ from gateway.web.sources import Sources
 from gateway.web.wording import Locales, Wording
 
 SIGN_IN = "/sign-in"
+_OF_PROGRAMS = ("/v1/", "/admin/")
 _A_YEAR = "public, max-age=31536000, immutable"
 _FORM_TOKEN = "csrf"  # noqa: S105 - the name of a field
 
@@ -95,6 +97,16 @@ class PageDoor:
         template = "error_part.html" if part else "error.html"
         text = self._parts.renderer.bare(Html(template, {"error": error}))
         return HTMLResponse(text, error.status)
+
+    async def missing(self, request: Request, error: Exception) -> Response:
+        """No such page, or a wrong method: as a page to a browser, else as the API tells it."""
+        path = request.scope["path"]
+        browser = "text/html" in request.headers.get("accept", "")
+        if not browser or path.startswith(_OF_PROGRAMS) or not isinstance(error, HTTPException):
+            return answer_http_error(request, error)
+        told = NotFound("there is no such page here")
+        told.status = error.status_code
+        return protected(self.told(request, told))
 
     async def _answer(self, page: Page, request: Request) -> Response:
         token = kept(request, SESSION)

@@ -18,6 +18,7 @@ from fastapi import Depends
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import compile_path
 from starlette.types import Scope
 
 from gateway.callers.changes import By
@@ -29,6 +30,7 @@ from gateway.store.database import DatabaseConflict, DatabaseDown
 BODY_BYTES_AT_MOST = 64 * 1024
 """What people change by hand is smaller."""
 
+_NAME_SHOWN = 64
 _Answered = TypeVar("_Answered")
 
 
@@ -87,6 +89,8 @@ POLICY: Mapping[tuple[str, str], Permission | Open] = {
     ("GET", "/static/{name:path}"): Open.TO_ALL,
     ("GET", "/sign-in"): Open.TO_ALL,
     ("POST", "/sign-in"): Open.TO_ALL,
+    ("GET", "/sign-in/oidc"): Open.TO_ALL,
+    ("GET", "/sign-in/oidc/back"): Open.TO_ALL,
     ("POST", "/sign-out"): Open.TO_ALL,
     ("GET", "/"): _P.READ_BOOKS,
     ("GET", "/parts/so-far"): _P.READ_BOOKS,
@@ -100,8 +104,36 @@ POLICY: Mapping[tuple[str, str], Permission | Open] = {
     ("GET", "/requests"): _P.READ_BOOKS,
     ("GET", "/requests.csv"): _P.READ_BOOKS,
     ("GET", "/requests/{request_id}"): _P.READ_BOOKS,
+    ("GET", "/reports"): _P.READ_BOOKS,
+    ("GET", "/reports/statement"): _P.READ_BOOKS,
+    ("GET", "/reports/statement.html"): _P.READ_BOOKS,
+    ("GET", "/reports/statement.csv"): _P.READ_BOOKS,
+    ("GET", "/reports/statement.json"): _P.READ_BOOKS,
+    ("GET", "/reports/focus.csv"): _P.READ_BOOKS,
+    ("GET", "/callers"): _P.READ_DIRECTORY,
+    ("POST", "/callers/teams"): _P.CHANGE_TEAMS,
+    ("POST", "/callers/teams/{name}/remove"): _P.CHANGE_TEAMS,
+    ("POST", "/callers/teams/{name}/contact"): _P.CHANGE_TEAMS,
+    ("POST", "/callers/apps"): _P.CHANGE_APPS,
+    ("GET", "/callers/apps/{name}"): _P.READ_DIRECTORY,
+    ("POST", "/callers/apps/{name}/remove"): _P.CHANGE_APPS,
+    ("POST", "/callers/apps/{name}/contact"): _P.CHANGE_APPS,
+    ("POST", "/callers/keys"): _P.CHANGE_KEYS,
+    ("GET", "/callers/keys/{key_id}"): _P.READ_DIRECTORY,
+    ("POST", "/callers/keys/{key_id}/change"): _P.CHANGE_KEYS,
+    ("POST", "/callers/keys/{key_id}/rotate"): _P.CHANGE_KEYS,
+    ("POST", "/callers/keys/{key_id}/revoke"): _P.CHANGE_KEYS,
+    ("GET", "/routes"): _P.CHANGE_ROUTES,
+    ("GET", "/routes/edit"): _P.CHANGE_ROUTES,
+    ("POST", "/routes/check"): _P.CHANGE_ROUTES,
+    ("POST", "/routes/whatif"): _P.CHANGE_ROUTES,
+    ("POST", "/routes/publish"): _P.CHANGE_ROUTES,
+    ("GET", "/routes/history"): _P.CHANGE_ROUTES,
+    ("GET", "/routes/versions/{number}"): _P.CHANGE_ROUTES,
+    ("POST", "/routes/versions/{number}/restore"): _P.CHANGE_ROUTES,
 }
 """What each method of each path asks for."""
+_FORMS = tuple((method, compile_path(path)[0]) for method, path in POLICY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +161,11 @@ class Guard:
         actor = Actor(caller.principal, peer_of(scope))
         allow(actor.principal, method, path)
         return actor
+
+
+def methods_at(path: str) -> list[str]:
+    """The methods of a path as it was asked for; in order, and none where there is nothing."""
+    return sorted({method for method, form in _FORMS if form.fullmatch(path)})
 
 
 def allow(principal: Principal, method: str, path: str) -> None:
@@ -162,6 +199,7 @@ def guarded(guard: Guard) -> type[APIRoute]:
 
             async def answer(request: Request) -> Response:
                 request.state.actor = await guard.admit(request.scope, request.method, self.path)
+                _refuse_repeats(request)
                 answered = await mapped(handler(request), request.method)
                 answered.headers["cache-control"] = "no-store"  # a secret may be in it
                 return answered
@@ -169,6 +207,15 @@ def guarded(guard: Guard) -> type[APIRoute]:
             return answer
 
     return Guarded
+
+
+def _refuse_repeats(request: Request) -> None:
+    """Raises BadRequest for a parameter that is there twice: which counts, nobody could say."""
+    seen: set[str] = set()
+    for name, _value in request.query_params.multi_items():
+        if name in seen:
+            raise BadRequest(f"{name[:_NAME_SHOWN]!a} is there more than once", param="query")
+        seen.add(name)
 
 
 async def mapped(answer: Awaitable[_Answered], method: str) -> _Answered:

@@ -33,7 +33,7 @@ from gateway.doors.entrance import Entrance, Knock
 from gateway.doors.pages import SIGN_IN, PageDoor, PageParts
 from gateway.doors.policy import mapped
 from gateway.errors import Forbidden, GatewayError, NotAuthenticated
-from gateway.web.pages import Html
+from gateway.web.pages import Html, link
 
 SIGN_OUT = "/sign-out"
 _FORM_BYTES_AT_MOST = 4096
@@ -97,6 +97,10 @@ class SignIn:
         forget(answer, request, SESSION)
         return protected(answer)
 
+    def refused(self, request: Request, place: str, error: GatewayError) -> Response:
+        """The form again, with what was wrong."""
+        return protected(self._form(request, place, error))
+
     def signed_in(self, request: Request, token: str, place: str) -> Response:
         """The answer that gives the browser its session and leads it on, to a place of ours."""
         answer = RedirectResponse(way_back(place), 303)
@@ -109,7 +113,9 @@ class SignIn:
 
     def _form(self, request: Request, place: str, error: GatewayError | None) -> Response:
         doorstep = kept(request, DOORSTEP) or secrets.token_urlsafe(32)
-        values = {"next": place, "ways": self._ways, "error": error}
+        onward = None if place == "/" else place
+        ways = [(title, link(way, next=onward)) for title, way in self._ways]
+        values = {"next": place, "ways": ways, "error": error}
         text = self._parts.renderer.bare(Html("sign_in.html", values), form_token(doorstep))
         answer = HTMLResponse(text, 200 if error is None else error.status)
         keep(answer, request, DOORSTEP, doorstep, _DOORSTEP_SECONDS)

@@ -95,7 +95,8 @@ class Explainer:
 
     def of(self, request_id: str) -> Explained | None:
         """The page of a request; None when the books have nothing of it: it was refused, or
-        never was."""
+        never was. The id of one of its entries will do too."""
+        request_id = request_id.partition(".")[0]
         with self._database.reading() as cursor:
             rows = self._ledger.entries_in(cursor, request_id)
             holds = self._holds.of_request(cursor, request_id)

@@ -107,8 +107,23 @@ class Part:
 
 def parse_what(text: str) -> What:
     """What the text of a row says."""
-    *names, mark, count, confined, residency, app, key_id, tags = text.split(_SEPARATOR)
-    return What(*names, mark, int(count), confined == "1", residency, app, key_id, tags)
+    job, alias, target, served, tier, team, mark, *more = text.split(_SEPARATOR)
+    count, confined, residency, app, key_id, tags = more
+    return What(
+        job=job,
+        alias=alias,
+        target=target,
+        served=served,
+        tier=tier,
+        team=team,
+        mark=mark,
+        request_count=int(count),
+        confined=confined == "1",
+        residency=residency,
+        app=app,
+        key_id=key_id,
+        tags=tags,
+    )
 
 
 def parse_rare(text: str) -> tuple[int, ...]:

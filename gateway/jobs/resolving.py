@@ -111,10 +111,10 @@ def resolve(
         team_contacts=MappingProxyType(
             {name: team.contact for name, team in file.teams.items() if team.contact}
         ),
+        alerts=alert_rules(file, known.budgets, environment, problems),
         warnings=problems.warnings(),
         version=hashlib.sha256(text.encode(errors="replace")).hexdigest(),
         text=text,
-        alerts=alert_rules(file, known.budgets, environment, problems),
     )
 
 

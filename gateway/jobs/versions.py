@@ -25,6 +25,7 @@ from gateway.store.tables import ConfigVersion, Counter
 COUNTER = "config versions"
 """Name of the counter of rows; the newest row has its number."""
 START, FILE, SIGNAL, API, ROLLBACK = "start", "file", "signal", "api", "rollback"
+PAGE = "page"
 """What made a version go live."""
 
 _TABLE = ConfigVersion.__table__  # type: ignore[attr-defined]

@@ -1,13 +1,14 @@
-"""Putting the files of an earlier version back, when somebody says so.
+"""Writing the files of the rules, when somebody says so: an earlier version's, or edited ones.
 
 What was there is copied first. Each file is written beside its place and moved into it, routes.yaml
-last, so nobody reads half a file, and an interrupted rollback leaves routes.yaml as it was. Nothing
-is removed: a file that the earlier version does not use stays where it is, and is not read.
+last, so nobody reads half a file, and what is interrupted leaves routes.yaml as it was. Nothing is
+removed: a file that an earlier version does not use stays where it is, and is not read.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def put_back(routes: Path, kept: Kept, there: Files, moment: str) -> Written:
     elsewhere, and is what has to be changed.
     """
     wanted = {routes.name if n == kept.root else n: text for n, text in kept.texts.items()}
+    return write_files(routes, wanted, there, moment)
+
+
+def write_files(routes: Path, wanted: Mapping[str, str], there: Files, moment: str) -> Written:
+    """Make the files around `routes` say what is wanted, by name; the rest as for `put_back`."""
     changed = {name: text for name, text in wanted.items() if there.texts.get(name) != text}
     if not changed:
         return Written((), None)
@@ -65,9 +71,7 @@ def _check(routes: Path, name: str) -> None:
     for part in name.split("/"):
         step = step / part
         if step.is_symlink():
-            raise ConfigurationError(
-                [f"{step} is a link: put the version back where the link leads"]
-            )
+            raise ConfigurationError([f"{step} is a link: change the file that the link leads to"])
 
 
 def _write(place: Path, content: bytes, mode: int) -> None:

@@ -7,6 +7,7 @@ left as they are, as the specification wants it: the file is for programs, not f
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +16,9 @@ from typing import TextIO
 from gateway.ledger.focus import HEADING, Row, Value
 from gateway.ledger.focus_rules import Text
 
+_PART = 64 * 1024
+"""Characters of a file that are sent at a time."""
+
 
 def write_csv(rows: Iterable[Row], file: TextIO) -> int:
     """Write a heading and the rows; returns how many rows there were."""
@@ -22,9 +26,23 @@ def write_csv(rows: Iterable[Row], file: TextIO) -> int:
     writer.writerow(HEADING)
     number = 0
     for row in rows:
-        writer.writerow([as_text(value) or "" for value in row.values()])
+        writer.writerow(_fields(row))
         number += 1
     return number
+
+
+def csv_texts(rows: Iterable[Row]) -> Iterator[str]:
+    """The same file in parts, for somebody to whom it is sent while it is made."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(HEADING)
+    for row in rows:
+        writer.writerow(_fields(row))
+        if file.tell() >= _PART:
+            yield file.getvalue()
+            file.seek(0)
+            file.truncate()
+    yield file.getvalue()
 
 
 def read_csv(file: TextIO) -> tuple[Sequence[str], Iterator[Text]]:
@@ -34,6 +52,10 @@ def read_csv(file: TextIO) -> tuple[Sequence[str], Iterator[Text]]:
     if not heading:
         raise ValueError("the file is empty")
     return heading, _rows(heading, lines)
+
+
+def _fields(row: Row) -> list[str]:
+    return [as_text(value) or "" for value in row.values()]
 
 
 def _rows(heading: Sequence[str], lines: Iterator[list[str]]) -> Iterator[Text]:

@@ -122,6 +122,11 @@ class Reloader:
                 loop.remove_signal_handler(signal.SIGHUP)
 
     @property
+    def source(self) -> Source | None:
+        """The files that are followed; None when there are none."""
+        return self._source
+
+    @property
     def remarks(self) -> list[str]:
         """What somebody should look at; not why, which is for those who may see the rules."""
         if self._rejected is None or self._source is None:

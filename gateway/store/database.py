@@ -274,9 +274,11 @@ def file_of(url: str) -> Path | None:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is a ValueError
         raise ConfigurationError(
-            [f"database URL: {_shown(url)!r} is not one; write sqlite:///FILE or postgresql://HOST/NAME"]
+            [
+                f"database URL: {_shown(url)!r} is not one; write sqlite:///FILE or postgresql://HOST/NAME"
+            ]
         ) from None
     backend = parsed.get_backend_name()
     if backend == "postgresql":

@@ -19,7 +19,7 @@ from sqlalchemy import BigInteger, bindparam, insert, literal_column, select
 
 from gateway.callers.changes import By, Change, ChangeLog
 from gateway.clock import Clock
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, NotFound
 from gateway.jobs.problems import nearest
 from gateway.jobs.routes import Budget
 from gateway.money import parse_dollars
@@ -169,8 +169,8 @@ class RaiseBook:
     def withdraw(self, raise_id: str, *, reason: str, by: By) -> Raise:
         """End a raise now, by a row that takes it back. Blocks.
 
-        Raises ConfigurationError when it is not in force, DatabaseConflict when somebody else
-        withdraws it at the same moment.
+        Raises NotFound, ConfigurationError when it is not in force, DatabaseConflict when
+        somebody else withdraws it at the same moment.
         """
         if problems := _who_and_why(reason, by):
             raise ConfigurationError(problems)
@@ -179,7 +179,7 @@ class RaiseBook:
             rows = self._rows(cursor)
             found = next((r for r in rows if r.id == raise_id and not r.withdraws), None)
             if found is None:
-                raise ConfigurationError([f"there is no raise {raise_id!r}"])
+                raise NotFound(f"there is no raise {raise_id!r}")
             if now >= found.until or any(r.withdraws == raise_id for r in rows):
                 raise ConfigurationError([f"{raise_id} is over already"])
             taken_back = msgspec.structs.replace(

@@ -43,6 +43,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     left: int
     """Below zero when more is spent than a limit that was lowered, or than a raise that ended."""
+    starts_at: int
     ends_at: int
     raises: tuple[Raise, ...]
     """Those in force."""
@@ -118,6 +119,7 @@ class Standings:
             spent=state.spent,
             held=state.held,
             left=limit - state.spent - state.held,
+            starts_at=line.starts_at,
             ends_at=line.ends_at,
             raises=tuple(
                 row for row in concerning if row.in_force(moment) and not _ended(row, concerning)

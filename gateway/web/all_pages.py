@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from gateway.web.budgets import budgets_pages
+from gateway.web.callers import callers_pages
 from gateway.web.foresight import Foresight
 from gateway.web.jobs import jobs_pages
+from gateway.web.keys import keys_pages
 from gateway.web.overview import overview_pages
 from gateway.web.pages import Page
+from gateway.web.reports import reports_pages
 from gateway.web.requests import Why, requests_pages
+from gateway.web.routes import routes_pages
 from gateway.web.sources import Sources
 
 
@@ -19,4 +23,8 @@ def all_pages(sources: Sources, why: Why) -> list[Page]:
         *budgets_pages(sources, foresight),
         *jobs_pages(sources),
         *requests_pages(sources, why),
+        *reports_pages(sources),
+        *callers_pages(sources),
+        *keys_pages(sources),
+        *routes_pages(sources),
     ]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
-from gateway.clock import to_micros
 from gateway.errors import ConfigurationError, NotFound
 from gateway.insight.outlooks import Outlook
 from gateway.jobs.routes import Scope
@@ -20,6 +19,7 @@ from gateway.web.foresight import Foresight
 from gateway.web.pages import Html, Page, Redirect, Visit, link
 from gateway.web.selections import behind
 from gateway.web.sources import Sources
+from gateway.web.spans import end_of_day
 from gateway.web.trends import Point, by_day, foretold
 
 ONE = "/budgets/one"
@@ -106,7 +106,7 @@ class Budgets:
                 budget.name,
                 subject,
                 parse_amount(form.get("amount", ""), budget),
-                until=_end_of(visit, form.get("until", "")),
+                until=end_of_day(visit, form.get("until", ""), "until"),
                 reason=_reason(form),
                 by=visit.by,
             )
@@ -243,15 +243,6 @@ def _entries(visit: Visit, scope: Scope, subject: str, starts_at: int) -> str:
         return link("/requests", tag=f"{scope.tag}={subject}", **days)
     name = {"key": "key_id", "tag": "stage"}.get(scope.kind, scope.kind)
     return behind(name, subject, **days)
-
-
-def _end_of(visit: Visit, text: str) -> int:
-    """The end of a day that a form names, in microseconds. Raises ConfigurationError."""
-    try:
-        day = date.fromisoformat(text) + timedelta(days=1)
-        return to_micros(datetime(day.year, day.month, day.day, tzinfo=visit.say.zone))
-    except (ValueError, OverflowError):
-        raise ConfigurationError(["until: name the last day of the raise"]) from None
 
 
 def _reason(form: Mapping[str, str]) -> str:

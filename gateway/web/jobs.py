@@ -146,10 +146,22 @@ def temperature(policy: TemperaturePolicy) -> str:
     return f"{default}; {policy.min:g} to {policy.max:g}, others are {outside}"
 
 
+def temperature_in_short(policy: TemperaturePolicy) -> str:
+    """The same for a table: the default, and the bounds."""
+    if policy.min == policy.max:
+        return f"{policy.min:g}"
+    default = "any" if policy.default is None else f"{policy.default:g}"
+    return f"{default} ({policy.min:g} to {policy.max:g})"
+
+
 def output(policy: OutputPolicy) -> str:
     """A policy for the length of answers in words."""
     return f"{policy.default:,} tokens; {policy.max:,} at the most"
 
 
-_WORDS = {"temperature": temperature, "output": output}
+_WORDS = {
+    "temperature": temperature,
+    "temperature_in_short": temperature_in_short,
+    "output": output,
+}
 """For the templates."""

@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.jobs.routes import Routes
 from gateway.ledger.queries import Ledger
 from gateway.metrics import Metrics
+from gateway.pipeline.reloading import Source
 from gateway.store.database import Database
 from gateway.treasury.desk import BudgetDesk
 from gateway.treasury.periods import Calendar
@@ -31,6 +32,8 @@ class Sources:
     metrics: Metrics
     live: Callable[[], Routes]
     """The routing rules of this moment."""
+    source: Callable[[], Source | None]
+    """The files that they are read from; None when they are from none."""
 
     def calendar(self) -> Calendar:
         """How the organisation counts time."""

@@ -7,8 +7,9 @@ just begun is not compared with a whole one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
+from gateway.clock import to_micros
 from gateway.errors import BadRequest, ConfigurationError
 from gateway.ledger.entries import HOUR
 from gateway.ledger.months import Month, month_of, parse_month
@@ -73,6 +74,18 @@ def span_of(visit: Visit) -> Span:
         before=Range(before, compared),
         is_now=month == present,
     )
+
+
+def end_of_day(visit: Visit, text: str, name: str) -> int:
+    """The end of a day that a form names, in microseconds since 1970. Raises ConfigurationError.
+
+    `name` is what the form calls it.
+    """
+    try:
+        day = date.fromisoformat(text) + timedelta(days=1)
+        return to_micros(datetime(day.year, day.month, day.day, tzinfo=visit.say.zone))
+    except (ValueError, OverflowError):
+        raise ConfigurationError([f"{name}: name the last day, such as 2027-01-31"]) from None
 
 
 def month_before(month: Month) -> Month:

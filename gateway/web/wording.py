@@ -17,7 +17,7 @@ from babel.core import negotiate_locale
 from babel.dates import format_date, format_datetime, format_skeleton, format_time
 from babel.numbers import format_compact_decimal, format_currency, format_decimal, format_percent
 
-from gateway.clock import to_datetime
+from gateway.clock import to_datetime, to_micros
 from gateway.money import NANOS_PER_DOLLAR, to_dollars
 
 DEFAULT_LOCALE = "en"
@@ -103,7 +103,8 @@ class Wording:
         if not before:
             return ""
         percent = (Decimal(now - before) / Decimal(abs(before)) * 100).quantize(Decimal(1))
-        return str(format_percent(percent / 100, "+0%;-0%", locale=self.locale))
+        pattern = "+0%;-0%" if percent else "0%"
+        return str(format_percent(percent / 100, pattern, locale=self.locale))
 
     def seconds(self, micros: int) -> str:
         """A duration in seconds, with two places."""
@@ -134,6 +135,10 @@ class Wording:
         """A moment with its day, to the second."""
         local = self.local(micros)
         return str(format_datetime(local, "medium", tzinfo=self.zone, locale=self.locale))
+
+    def told(self, text: str) -> str:
+        """A moment that stands as ISO 8601 in what is told to programs."""
+        return self.moment(to_micros(datetime.fromisoformat(text)))
 
     def time(self, micros: int) -> str:
         """A moment's time of day, to the minute."""

@@ -109,6 +109,10 @@ class Weather:
         name = chance.choices(tuple(BEHAVIOURS), [weight for weight, _ in BEHAVIOURS.values()])[0]
         pieces = chance.randint(1, 20)
         changes = BEHAVIOURS[name][1](chance, pieces, streamed)
+        if streamed and wanted.leaves_after is not None:
+            # A body in one piece is billed whole; who leaves a stream before its first byte owes
+            # the prompt alone. That both are true of one request is for no books to find out.
+            changes.pop("body", None)
         template = 0 if wanted.door == EMBEDDINGS else CHAT_TEMPLATE
         script = Script(
             text=" ".join(chance.choices(WORDS.split(), k=pieces)),

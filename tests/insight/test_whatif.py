@@ -28,7 +28,7 @@ from gateway.insight.whatif import Question, WhatIf, ask
 from gateway.jobs.files import Files
 from gateway.jobs.loading import parse
 from gateway.jobs.versions import FILE, Versions, Why
-from gateway.ledger.entries import CHARGE_STATED
+from gateway.ledger.entries import CHARGE_STATED, REPORTED, Aside, Ending
 from gateway.ledger.queries import Range
 from gateway.ledger.reading import Books as Reading
 from gateway.metering.usage import CLASSES, Usage
@@ -193,6 +193,32 @@ def test_what_no_process_can_do_is_told(past: Past) -> None:
     work = Work(url, "main", rules_of, texts, (None,), None)
     with pytest.raises(ConfigurationError):
         replay_all(work, [Part(0, 1, 1)], 1, lambda _entries: None)
+
+
+def test_a_correction_of_a_price_is_part_of_what_its_entry_was_booked_at(sqlite_url: str) -> None:
+    right = changed(("gpt-test: {price: {input: 0.0015", "gpt-test: {price: {input: 0.0012"))
+    with opening(sqlite_url) as database:
+        books = Spending(database)
+        entry = books.book(Usage(input=1_000), SITE)
+        books.adjust(entry.id, -300, "rerated: the contract of October")
+        books.adjust(entry.id, -7, "a kindness")
+        whole = total(asked(database, right).tally)
+    assert whole.booked == whole.replayed == 1_193
+
+
+def test_what_an_answer_used_beside_its_model_stays_as_it_was_booked(sqlite_url: str) -> None:
+    text = changed(("[openai/gpt-test, openai/gpt-dear]", "[spare/cheap]"))
+    search = Ending(outcome="ok", quality=REPORTED, amount_nanos=50, usage=Usage(requests=1))
+    beside = Aside(target="openai/file_search", model="file_search", ending=search)
+    with opening(sqlite_url) as database:
+        books = Books(database)
+        books.end(books.hold(10**6, 10**6, SITE), charged(Usage(input=100), beside=(beside,)))
+        found = asked(database, text)
+    assert total(found.tally).replayed == 100 + 50
+    assert {group.new_target for group in found.tally.groups} == {
+        "spare/cheap",
+        "openai/file_search",
+    }
 
 
 # ---- reasons
@@ -562,8 +588,8 @@ def test_refused_requests_fail_a_check_that_asks_for_it(tmp_path: Path, url: str
     text = changed(("  extraction:\n", "  other:\n"))
     assert jobgate(tmp_path, url, text, "--fail-if-increase", "0%").exit_code == 0
     told = jobgate(tmp_path, url, text, "--fail-if-refused")
-    assert (told.exit_code, "1 requests would be refused" in told.stderr) == (1, True)
-    assert "refused: 1 requests would get no answer" in told.stdout
+    assert (told.exit_code, "1 request would be refused" in told.stderr) == (1, True)
+    assert "refused: 1 request would get no answer" in told.stdout
 
 
 REFUSED = {

@@ -72,12 +72,16 @@ class Spending(Books):
         said = {"reason": reason, "author": "ann"} | more
         wanted = Correction(corrects=entry, amount_nanos=nanos, **said)
         with self.database.writing() as cursor:
-            return self.adjustments.post(cursor, [wanted], By("ann", "", "tests"), self.clock.now())[0]
+            return self.adjustments.post(
+                cursor, [wanted], By("ann", "", "tests"), self.clock.now()
+            )[0]
 
     def close(self, month: str) -> ClosedMonth | StillOpen:
         """Close a month at the clock's time."""
         with self.database.writing() as cursor:
-            return self.closing.close(cursor, parse_month(month), By("ann", "", "tests"), self.clock.now())
+            return self.closing.close(
+                cursor, parse_month(month), By("ann", "", "tests"), self.clock.now()
+            )
 
     def spent(self, budget: str) -> list[int]:
         """What the balances of a budget of the organisation say, by their periods."""

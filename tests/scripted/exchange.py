@@ -104,7 +104,7 @@ class Exchange:
                 await self._connection.drained()
                 step = self._write_on()
                 self._gates.note()
-        except (asyncio.CancelledError, ConnectionError):
+        except asyncio.CancelledError:
             self._seen.client_gone = self._connection.is_gone and not self._seen.done
             self._end(complete=False, charged=begun)
             raise
@@ -132,7 +132,9 @@ class Exchange:
             elif not isinstance(step, Send):
                 return step
             elif self._connection.is_gone:
-                raise ConnectionResetError("the client has left")
+                self._at, seen.client_gone = len(steps), not seen.done
+                self._end(complete=False)
+                return None
             else:
                 seen.chunks_sent = step.pieces
                 seen.bytes_sent += len(step.data)

@@ -6,6 +6,7 @@ Keep-alive and pipelining work; bodies may come with a length or in chunks, up t
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 import struct
 from collections.abc import Callable, Coroutine
@@ -142,9 +143,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         self._open_ones.discard(self)
-        if self._task is not None:
-            # not before it has begun: a task that never ran could not say how its answer ended
+        if self._task is None:
+            return
+        if inspect.getcoroutinestate(self._task.get_coro()) == inspect.CORO_CREATED:
+            # once it has begun: a task that never ran could not say how its answer ended
             asyncio.get_running_loop().call_soon(self._task.cancel)
+        else:
+            self._task.cancel()
 
     def pause_writing(self) -> None:
         self._writable.clear()

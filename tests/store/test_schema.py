@@ -18,7 +18,14 @@ from gateway.store.schema import migrate
 from gateway.store.tables import METADATA
 from tests.treasury.booking import change, rows
 
-VIEWS = {"spend_by_hour", "budget_status", "open_holds"}
+VIEWS = {
+    "spend_by_hour",
+    "budget_status",
+    "open_holds",
+    "budget_by_hour",
+    "raise_status",
+    "tokens_by_hour",
+}
 
 
 @pytest.fixture

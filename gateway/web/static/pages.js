@@ -68,9 +68,9 @@
         width: plot.clientWidth,
         height: figure.classList.contains("short") ? 150 : 250,
         cursor: { y: false, points: { size: 6 } },
-        scales: { x: { time: true }, y: { range: (_plot, min, max) => [Math.min(0, min || 0), (max || 1) * 1.06] } },
+        scales: { x: { time: true, range: (_plot, min, max) => (bars ? [min - 43200, max + 43200] : [min, max]) }, y: { range: (_plot, min, max) => [Math.min(0, min || 0), (max || 1) * 1.06] } },
         axes: [
-          { ...axis, values: (_plot, ticks) => ticks.map((tick) => new Intl.DateTimeFormat(language, { month: "short", day: "numeric", timeZone: "UTC" }).format(tick * 1000)) , grid: { show: false }, space: 70, incrs: [86400, 172800, 432000, 604800, 1209600, 2592000, 7776000] },
+          { ...axis, values: (_plot, ticks) => ticks.map((tick) => new Intl.DateTimeFormat(language, { month: "short", day: "numeric", timeZone: "UTC" }).format(tick * 1000)) , grid: { show: false }, size: 30, space: 70, incrs: [86400, 172800, 432000, 604800, 1209600, 2592000, 7776000] },
           { ...axis, size: 64, values: (_plot, ticks) => ticks.map((tick) => short(tick, unit)) },
         ],
         series: [

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
 
-import aiohttp
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oidc.core import CodeIDToken
@@ -127,15 +126,13 @@ class IdentityProvider:
             "client_id": settings.client_id,
             "code_verifier": _made(secret, "verifier"),
         }
-        proof = None
+        headers = {}
         ways = document.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         if settings.client_secret and "client_secret_basic" in ways:
-            proof = aiohttp.BasicAuth(
-                quote(settings.client_id, safe=""), quote(settings.client_secret, safe="")
-            )
+            headers["Authorization"] = _basic(settings.client_id, settings.client_secret)
         elif settings.client_secret:
             fields["client_secret"] = settings.client_secret
-        status, tokens = await self._issuer.post(document["token_endpoint"], fields, proof)
+        status, tokens = await self._issuer.post(document["token_endpoint"], fields, headers)
         if status != 200:
             raise _refused(f"it answered {status} to its own code")
         return tokens
@@ -201,6 +198,12 @@ def _made(secret: str, what: str) -> str:
     """Something that only who has the secret can make; 43 characters, as PKCE wants them."""
     digest = hmac.new(secret.encode(), what.encode(), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _basic(client: str, secret: str) -> str:
+    """The header of a client that proves itself (RFC 6749, 2.3.1)."""
+    told = f"{quote(client, safe='')}:{quote(secret, safe='')}"
+    return "Basic " + base64.b64encode(told.encode()).decode()
 
 
 def _refused(why: str) -> NotAuthenticated:

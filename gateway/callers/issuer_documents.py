@@ -36,23 +36,23 @@ class Issuer:
 
     async def fetch(self, url: str) -> Json:
         """A JSON object at an address. Raises Unavailable."""
-        status, document = await self._ask("GET", url, None, None)
+        status, document = await self._ask("GET", url, None, {})
         if status != 200:
             raise out_of_reach(f"it answered {status}")
         return document
 
     async def post(
-        self, url: str, fields: Mapping[str, str], proof: aiohttp.BasicAuth | None
+        self, url: str, fields: Mapping[str, str], headers: Mapping[str, str]
     ) -> tuple[int, Json]:
         """The status and the JSON object that a form is answered with. Raises Unavailable."""
-        return await self._ask("POST", url, fields, proof)
+        return await self._ask("POST", url, fields, headers)
 
     async def _ask(
         self,
         method: str,
         url: str,
         fields: Mapping[str, str] | None,
-        proof: aiohttp.BasicAuth | None,
+        headers: Mapping[str, str],
     ) -> tuple[int, Json]:
         body = bytearray()
         try:
@@ -65,7 +65,7 @@ class Issuer:
                     headers={"Accept": "application/json", "Accept-Encoding": "identity"},
                 ) as session,
                 session.request(
-                    method, url, data=fields, auth=proof, allow_redirects=False
+                    method, url, data=fields, headers=headers, allow_redirects=False
                 ) as answer,
             ):
                 async for part in answer.content.iter_any():

@@ -18,10 +18,11 @@ from gateway.metrics import Metrics, Tally, Timings
 REPOSITORY = Path(__file__).parents[2]
 DASHBOARDS = REPOSITORY / "dashboards"
 RULES = DASHBOARDS / "prometheus" / "rules.yaml"
-NAMES = ("spend", "operations")
+NAMES = ("spend", "budgets", "operations")
 
 BUDGET_LABELS = frozenset({"budget", "subject", "unit", "period"})
-COLLECTED = {f"jobgate_budget_{name}": BUDGET_LABELS for name in ("limit", "spent", "held")}
+_BUDGET_GAUGES = ("limit", "spent", "held", "period_seconds", "period_ends_timestamp_seconds")
+COLLECTED = {f"jobgate_budget_{name}": BUDGET_LABELS for name in _BUDGET_GAUGES}
 """Gauges that are read from the books at the moment of the scrape, not kept in Metrics."""
 OF_PROMETHEUS = frozenset({"instance", "le"})
 """Labels that Prometheus and its histograms add."""

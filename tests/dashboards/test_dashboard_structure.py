@@ -11,7 +11,7 @@ from tests.dashboards.reading import DASHBOARDS, NAMES, REPOSITORY, dashboard, p
 
 README = (DASHBOARDS / "README.md").read_text()
 RUNBOOK = (REPOSITORY / "deploy" / "runbook.md").read_text()
-SOURCES = {"spend": "${books}", "operations": "${prometheus}"}
+SOURCES = {"spend": "${books}", "budgets": "${books}", "operations": "${prometheus}"}
 each_dashboard = pytest.mark.parametrize("name", NAMES)
 
 
@@ -51,7 +51,7 @@ def test_every_query_goes_to_the_data_source_that_the_reader_picks(name: str) ->
 
 @each_dashboard
 def test_every_panel_asks_something(name: str) -> None:
-    key = "rawSql" if name == "spend" else "expr"
+    key = "expr" if name == "operations" else "rawSql"
     for panel in panels(name):
         assert panel["targets"], panel["title"]
         assert all(target[key] for target in panel["targets"]), panel["title"]

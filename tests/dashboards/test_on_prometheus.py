@@ -31,7 +31,7 @@ from tests.promtool import MISSING, promtool
 RULES = DASHBOARDS / "prometheus"
 EXPRESSIONS = panel_expressions()
 PATIENCE = 30.0
-VALUES = {"fault": "provider", "outcome": "other", "job": "extraction"}
+VALUES = {"fault": "provider", "outcome": "other", "job": "extraction", "period": "month"}
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,7 @@ def found(address: str, expression: str) -> list[dict[str, Any]]:
         ("check", "config", "prometheus.yml"),
         ("check", "rules", "--lint-fatal", "rules.yaml"),
         ("test", "rules", "rules_test.yaml"),
+        ("test", "rules", "rules_days_test.yaml"),
     ],
     ids=" ".join,
 )

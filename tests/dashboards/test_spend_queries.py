@@ -30,7 +30,7 @@ from gateway.ledger.entries import (
 )
 from gateway.store.database import Database
 from gateway.store.schema import migrate
-from gateway.store.tables import Balance, Hold
+from gateway.store.tables import Balance, BudgetRaise, Hold
 from tests.dashboards.reading import REPOSITORY, dashboard, panels
 from tests.postgres import PostgresServer
 
@@ -58,7 +58,8 @@ ENTRIES = (
 )
 IN_RANGE = sum(entry[6] for entry in ENTRIES[:4])
 PANELS = {
-    panel["title"]: [target["rawSql"] for target in panel["targets"]] for panel in panels("spend")
+    panel["title"]: [target["rawSql"] for target in panel["targets"]]
+    for panel in [*panels("spend"), *panels("budgets")]
 }
 QUERIES = {
     f"{title} {n}": sql for title, queries in PANELS.items() for n, sql in enumerate(queries)
@@ -67,7 +68,7 @@ QUERIES = {
 
 def filled_in(sql: str, **chosen: str) -> str:
     """The query as Grafana sends it, for the last 24 hours."""
-    values = {"org": "acme", "bucket": "day", "time_zone": "UTC"} | chosen
+    values = {"org": "acme", "bucket": "day", "time_zone": "UTC", "line": "house-usd"} | chosen
     first, last = int((NOW - timedelta(days=1)).timestamp()), int(NOW.timestamp())
     sql = re.sub(r"\$__unixEpochFilter\((\w+)\)", rf"\1 >= {first} AND \1 <= {last}", sql)
     return re.sub(r"\$\{(\w+):sqlstring\}", lambda found: f"'{values[found[1]]}'", sql)
@@ -84,6 +85,7 @@ def books(postgres_server: PostgresServer) -> Iterator[str]:
         with database.engine.begin() as connection:
             connection.execute(insert(Balance), [balance(1, "usd"), balance(2, "tokens")])
             connection.execute(insert(Hold), [hold()])
+            connection.execute(insert(BudgetRaise), [budget_raise()])
         database.close()
         grant(postgres_server, url)
         yield postgres_server.url(url.rpartition("/")[2], user="dashboards")
@@ -136,6 +138,23 @@ def balance(number: int, unit: str) -> dict[str, Any]:
         "spent": IN_RANGE,
         "held": 2_000_000_000,
         "overrun": 0,
+    }
+
+
+def budget_raise() -> dict[str, Any]:
+    """More money for a launch."""
+    return {
+        "org": "acme",
+        "id": "raise",
+        "budget": "house-usd",
+        "subject": "",
+        "amount": 5_000_000_000,
+        "starts_at": to_micros(NOW - timedelta(minutes=5)),
+        "until": to_micros(NOW + timedelta(days=5)),
+        "reason": "launch",
+        "author": "fin",
+        "created_at": to_micros(NOW - timedelta(minutes=5)),
+        "withdraws": "",
     }
 
 
@@ -213,6 +232,26 @@ def test_a_budget_is_shown_with_what_is_left_of_it(books: str) -> None:
     assert 0 <= row["period"] < 1
 
 
+def test_the_burn_down_of_a_budget_and_who_is_in_it_agree_with_its_entries(books: str) -> None:
+    used = Decimal(IN_RANGE) / 10**9
+    rows = ask(books, PANELS["Burn-down"][0])
+    assert (rows[0]["left"], rows[-1]["left"]) == (12, 12 - used)
+    assert sum(row["used"] for row in ask(books, PANELS["Who is in it"][0])) == used
+    assert sum(row["amount"] for row in ask(books, PANELS["Used by job"][0])) == used
+    tokens = ask(books, PANELS["Who is in it"][0], line="house-tokens")
+    assert sum(row["used"] for row in tokens) == 40
+
+
+def test_a_raise_is_told_with_who_and_why(books: str) -> None:
+    [row] = ask(books, PANELS["Raises"][0])
+    assert (row["amount"], row["in force"], row["reason"], row["author"]) == (
+        5,
+        True,
+        "launch",
+        "fin",
+    )
+
+
 def test_the_share_that_nobody_reported_is_that_of_its_money(books: str) -> None:
     [row] = ask(books, PANELS["Not as the provider reported it"][0])
     assert row["share"] == pytest.approx(Decimal(1_000_000_000) / IN_RANGE)
@@ -227,7 +266,7 @@ def test_a_thousand_requests_cost_a_thousand_times_the_mean(books: str) -> None:
 
 
 def test_the_organisations_to_choose_from_are_those_in_the_books(books: str) -> None:
-    [choice] = [v for v in dashboard("spend")["templating"]["list"] if v["type"] == "query"]
+    choice = next(v for v in dashboard("spend")["templating"]["list"] if v["type"] == "query")
     assert ask(books, choice["query"]) == [{"org": "acme"}]
 
 

@@ -130,9 +130,8 @@ async def looking(
     context: BrowserContext = await browser.new_context(
         viewport={"width": width, "height": height},
         base_url=gateway.url,
-        locale="en-US",
         reduced_motion="reduce",
-        **how,
+        **{"locale": "en-US", **how},
     )
     tab = Looking(await context.new_page(), gateway.url)
     tab.watch()
@@ -267,9 +266,7 @@ async def test_a_budget_is_raised_in_the_browser(browser: Browser, gateway: Runn
 async def test_figures_are_written_as_the_reader_writes_them(
     browser: Browser, gateway: RunningGateway
 ) -> None:
-    async with looking(
-        browser, gateway, "finance", extra_http_headers={"Accept-Language": "de"}
-    ) as tab:
+    async with looking(browser, gateway, "finance", locale="de-DE") as tab:
         await tab.open("/requests")
         first = await tab.page.locator("tbody td.num data").last.text_content()
         assert first is not None

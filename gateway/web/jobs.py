@@ -64,23 +64,24 @@ def jobs_pages(sources: Sources) -> list[Page]:
     spending = Spending(sources.database, sources.org)
     search = Search(sources.database, sources.org)
 
-    def used(visit: Visit, span: Span) -> list[Used]:
+    def used(visit: Visit, span: Span, only: str = "") -> list[Used]:
         where = {} if visit.team is None else {"team": visit.team}
+        if only:
+            where["job"] = only
         now = spending.cube(span.so_far, where).by("job")
         before = spending.cube(span.before, where).by("job")
-        known = sources.live().jobs
-        names = [*now, *(name for name in known if name not in now)]
+        known = {name: job for name, job in sources.live().jobs.items() if only in ("", name)}
         return [
             Used(
                 name,
                 now.get(name, NOTHING),
                 before.get(name, NOTHING),
                 known.get(name),
-                pace(search, Selection(span.whole, {"job": name, **where}))
+                pace(search, Selection(span.so_far, {**where, "job": name}))
                 if name in now
                 else None,
             )
-            for name in names
+            for name in dict.fromkeys((*now, *known))
         ]
 
     def listed(visit: Visit) -> Html:
@@ -89,7 +90,7 @@ def jobs_pages(sources: Sources) -> list[Page]:
 
     def one(visit: Visit) -> Html:
         span, name = span_of(visit), visit.path["name"]
-        found = next((row for row in used(visit, span) if row.name == name), None)
+        found = next(iter(used(visit, span, name)), None)
         if found is None:
             raise NotFound(f"there is no job {name[:64]!r}, and nothing was spent on it")
         where = {"job": name, **({} if visit.team is None else {"team": visit.team})}

@@ -91,8 +91,12 @@ def weekly_prices(hours: Iterable[HourSums], today: date, say: Wording) -> dict[
     """
     sums: dict[str, list[list[int]]] = {}
     first = today - timedelta(days=DAYS - 1)
+    known: dict[int, int] = {}
     for one in hours:
-        week = (say.local(one.hour * HOUR).date() - first).days // 7
+        week = known.get(one.hour)
+        if week is None:
+            day = say.local(one.hour * HOUR).date()
+            week = known[one.hour] = (day - first).days // 7
         if 0 <= week < WEEKS:
             weeks = sums.setdefault(one.value, [[0, 0] for _ in range(WEEKS)])
             weeks[week][0] += one.nanos

@@ -103,8 +103,9 @@ class Wording:
         if not before:
             return ""
         percent = (Decimal(now - before) / Decimal(abs(before)) * 100).quantize(Decimal(1))
-        pattern = "+0%;-0%" if percent else "0%"
-        return str(format_percent(percent / 100, pattern, locale=self.locale))
+        if not percent:
+            return str(format_percent(0, "0%", locale=self.locale))
+        return str(format_percent(percent / 100, "+0%;-0%", locale=self.locale))
 
     def seconds(self, micros: int) -> str:
         """A duration in seconds, with two places."""

@@ -28,6 +28,7 @@ from gateway.ledger.entries import (
     Entry,
     EntryWriter,
 )
+from gateway.metering.usage import Usage
 from gateway.store.database import Database
 from gateway.store.schema import migrate
 from gateway.store.tables import Balance, BudgetRaise, Hold
@@ -56,6 +57,7 @@ ENTRIES = (
         MONTH - timedelta(days=40),
     ),
 )
+USAGE = Usage(input=4, cache_read=3, output=2, reasoning=1)
 IN_RANGE = sum(entry[6] for entry in ENTRIES[:4])
 PANELS = {
     panel["title"]: [target["rawSql"] for target in panel["targets"]]
@@ -112,7 +114,9 @@ def entry(number: int) -> Entry:
             tags={},
             rates=None,
         ),
-        ending=Ending(kind=CHARGE, outcome="ok", quality=quality, amount_nanos=nanos, tokens=10),
+        ending=Ending(
+            kind=CHARGE, outcome="ok", quality=quality, amount_nanos=nanos, tokens=10, usage=USAGE
+        ),
         admitted_at=to_micros(at),
         recorded_at=to_micros(at),
         request_count=requests,
@@ -240,6 +244,16 @@ def test_the_burn_down_of_a_budget_and_who_is_in_it_agree_with_its_entries(books
     assert sum(row["amount"] for row in ask(books, PANELS["Used by job"][0])) == used
     tokens = ask(books, PANELS["Who is in it"][0], line="house-tokens")
     assert sum(row["used"] for row in tokens) == 40
+
+
+def test_the_tokens_of_all_classes_add_up_to_those_of_the_line(books: str) -> None:
+    rows = ask(books, PANELS["Tokens in the books"][0])
+    assert {row["metric"]: row["amount"] for row in rows} == {
+        "input": 16,
+        "cache_read": 12,
+        "output": 8,
+        "reasoning": 4,
+    }
 
 
 def test_a_raise_is_told_with_who_and_why(books: str) -> None:

@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import base64
 import hashlib
+import hmac
 import json
 import secrets
 import time
@@ -21,8 +22,8 @@ from typing import Any
 from urllib.parse import unquote, urlencode
 
 from aiohttp import web
-from joserfc import jws, jwt
-from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet, RSAKey
 
 CLIENT, SECRET = "gateway", "a secret: with % and spaces"
 BACK = "/sign-in/oidc/back"
@@ -88,9 +89,7 @@ class Service:
         http, other = "http://192.0.2.1/token", "https://other.example"
         return web.json_response(
             {
-                "issuer": "https://other.example"
-                if self._lies("document of another")
-                else self.issuer,
+                "issuer": other if self._lies("document of another") else self.issuer,
                 "authorization_endpoint": f"{self.issuer}/authorize",
                 "token_endpoint": http if self._lies("http") else f"{self.issuer}/token",
                 "jwks_uri": f"{self.issuer}/keys",
@@ -142,7 +141,7 @@ class Service:
         client, _, secret = given.partition(":")
         promised = self.codes.pop(asked["code"], None)
         verifier = hashlib.sha256(asked["code_verifier"].encode()).digest()
-        challenge = base64.urlsafe_b64encode(verifier).rstrip(b"=").decode()
+        challenge = _packed(verifier).decode()
         good = (
             promised is not None
             and (unquote(client), unquote(secret)) == (CLIENT, SECRET)
@@ -202,20 +201,22 @@ class Service:
         if self._lies("garbage"):
             return "not.a.proof"
         if self._lies("none"):
-            parts = ({"alg": "none"}, claims)
-            texts = (base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=") for p in parts)
-            return b".".join((*texts, b"")).decode()
+            parts = [{"alg": "none"}, claims]
+            return b".".join([*(_packed(json.dumps(p).encode()) for p in parts), b""]).decode()
         if self._lies("hs256"):  # the public key, which everybody has, as if it were a secret
-            public = OctKey.import_key(self.key.as_pem(private=False))
-            told = jws.serialize_compact(
-                {"alg": "HS256", "kid": kid}, json.dumps(claims), public, algorithms=["HS256"]
-            )
-            return str(told)
+            parts = [{"alg": "HS256", "kid": kid}, claims]
+            signed = b".".join(_packed(json.dumps(part).encode()) for part in parts)
+            mac = hmac.digest(self.key.as_pem(private=False), signed, "sha256")
+            return (signed + b"." + _packed(mac)).decode()
         key: Any = self.key
         if self._lies("signature", "key of a stranger"):
             key = RSAKey.generate_key(2048, {"kid": kid})
             head = {"alg": "RS256", "kid": "stranger" if self._lies("key of a stranger") else kid}
         return jwt.encode(head, claims, key, algorithms=["RS256", "ES256"])
+
+
+def _packed(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
 if __name__ == "__main__":

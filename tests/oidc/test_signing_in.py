@@ -235,7 +235,7 @@ async def test_the_roles_of_people_have_the_same_limits_as_those_of_keys(
         ("", "nobody could sign in"),
         ("finance", "GROUP=ROLE"),
         ("x=emperor", "it is one of"),
-        ("x=app", "for keys alone"),
+        ("x=app", "for keys, not for people"),
         ("=admin", "GROUP=ROLE"),
         ("x=finance@", "after the @ stands a team"),
     ],

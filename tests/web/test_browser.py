@@ -42,6 +42,9 @@ PAGES = {
     "job": "/jobs/extraction",
     "requests": "/requests?job=extraction&stage=read",
     "nothing-found": "/requests?team=nobody",
+    "reports": "/reports",
+    "callers": "/callers",
+    "routes": "/routes",
     "missing": "/requests/req_that_is_not_there",
 }
 PEOPLE = {"finance": "finance", "platform": "platform", "developer": f"viewer@{TEAM}"}
@@ -95,10 +98,11 @@ class Looking:
         SHOTS.mkdir(parents=True, exist_ok=True)
         await self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True, timeout=60_000)
 
-    async def is_too_wide(self) -> bool:
-        """Whether the page as a whole has to be scrolled sideways."""
-        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-        return bool(await self.page.evaluate(wide))
+    async def fits(self) -> None:
+        """Wait until the page, with its charts drawn anew, need not be scrolled sideways."""
+        narrow = "document.documentElement.scrollWidth <= innerWidth && "
+        drawn = "[...document.querySelectorAll('.uplot')].every(c => c.offsetWidth <= innerWidth)"
+        await self.page.wait_for_function(narrow + drawn)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +157,8 @@ async def test_each_page_can_be_looked_at_by_everybody_who_does(
         for name, place in PAGES.items():
             if person == "developer" and name in ("budget", "nothing-found"):
                 continue  # of the organisation, and of another team
+            if person != "platform" and name == "routes":
+                continue
             await tab.page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
             await tab.open(place, status=404 if name == "missing" else 200)
             for scheme in ("light", "dark"):
@@ -161,8 +167,8 @@ async def test_each_page_can_be_looked_at_by_everybody_who_does(
                 assert await tab.faults() == [], (name, scheme)
             await tab.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
             await tab.page.emulate_media(color_scheme="light")
+            await tab.fits()
             await tab.shoot(f"{person}-{name}-phone")
-            assert not await tab.is_too_wide(), name
             assert await tab.faults() == [], (name, "phone")
 
 

@@ -26,7 +26,7 @@
     const rows = [...table.tBodies[0].rows];
     const x = rows.map((row) => {
       const when = row.cells[0].querySelector("time");
-      return when ? Date.parse(when.dateTime + "T12:00:00Z") / 1000 : Number(row.cells[0].textContent);
+      return when ? Date.parse(when.dateTime + "T00:00:00Z") / 1000 : Number(row.cells[0].textContent);
     });
     const columns = heads.slice(1).map((head, index) =>
       rows.map((row) => {
@@ -68,6 +68,7 @@
         width: plot.clientWidth,
         height: figure.classList.contains("short") ? 150 : 250,
         cursor: { y: false, points: { size: 6 } },
+        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         scales: { x: { time: true, range: (_plot, min, max) => (bars ? [min - 43200, max + 43200] : [min, max]) }, y: { range: (_plot, min, max) => [Math.min(0, min || 0), (max || 1) * 1.06] } },
         axes: [
           { ...axis, values: (_plot, ticks) => ticks.map((tick) => new Intl.DateTimeFormat(language, { month: "short", day: "numeric", timeZone: "UTC" }).format(tick * 1000)) , grid: { show: false }, size: 30, space: 70, incrs: [86400, 172800, 432000, 604800, 1209600, 2592000, 7776000] },
@@ -89,7 +90,11 @@
   };
 
   // What a page keeps for later is brought by htmx; a chart in it is drawn when it is there.
-  document.addEventListener("DOMContentLoaded", () => drawAll(document));
+  document.addEventListener("DOMContentLoaded", () => {
+    drawAll(document);
+    const here = document.querySelector("nav [aria-current]");
+    if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
+  });
   document.addEventListener("htmx:after:swap", () => drawAll(document));
   document.addEventListener("jobgate:theme", () => drawAll(document));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(document));

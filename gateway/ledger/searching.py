@@ -34,6 +34,8 @@ LOOKED_AT_MOST = 60_000
 PAGE = 50
 _EXPORT_PAGE = 5_000
 _HOURS_AT_ONCE = 24 * 31
+_TIMES_AT_MOST = 6
+"""How often so many hours are looked through for one page: half a year."""
 _COLUMNS = tuple(column.name for column in _ENTRIES.columns if column.name != "org")
 _LAST = "\U0010ffff"
 
@@ -98,7 +100,13 @@ class Search:
         place = after or Place(wanted.period.end)
         looked = 0
         with self._database.reading() as cursor:
-            for start, end, count in self._stretches(cursor, wanted, place, size):
+            horizon = self._horizon(cursor, wanted, place)
+            near = Selection(
+                Range(max(wanted.period.start, horizon), wanted.period.end),
+                wanted.equal,
+                wanted.tags,
+            )
+            for start, end, count in self._stretches(cursor, near, place, size):
                 stretch = Range(start, end)
                 rows += self._rows(cursor, wanted, stretch, place, size + 1 - len(rows))
                 if len(rows) > size:
@@ -107,6 +115,8 @@ class Search:
                 looked += count
                 if looked >= LOOKED_AT_MOST and not wanted.is_rolled:
                     return Found(rows, Place(start - 1), unfinished=True)
+        if horizon > wanted.period.start:
+            return Found(rows, Place(horizon - 1), unfinished=True)
         return Found(rows, None)
 
     def all(self, wanted: Selection) -> Iterator[list[dict[str, Any]]]:
@@ -119,6 +129,16 @@ class Search:
             if place is None:
                 return
 
+    def _horizon(self, cursor: Cursor, wanted: Selection, place: Place) -> int:
+        """How far back one page may look: half a year, or to where there is nothing before."""
+        statement = select(func.min(_ROLLUPS.c.hour)).where(_ROLLUPS.c.org == bindparam("org"))
+        text = prepare(statement, self._database.engine_name)
+        first = cursor.rows(text, {"org": self._org})[0][0]
+        until = min(wanted.period.end, place.admitted_at + 1)
+        horizon = (until // HOUR - _TIMES_AT_MOST * _HOURS_AT_ONCE) * HOUR
+        nothing_before = first is None or horizon <= int(first) * HOUR
+        return wanted.period.start if nothing_before else max(wanted.period.start, horizon)
+
     def _stretches(
         self, cursor: Cursor, wanted: Selection, place: Place, size: int
     ) -> Iterator[tuple[int, int, int]]:
@@ -127,6 +147,8 @@ class Search:
         One ends as soon as it has enough for a page.
         """
         start, end = wanted.period.start, min(wanted.period.end, place.admitted_at + 1)
+        if start >= end:
+            return
         enough = size + 1 if wanted.is_rolled else LOOKED_AT_MOST // 3
         last, count, first = 0, 0, 0
         for hour, entries in self._hours(cursor, wanted, start // HOUR, -(-end // HOUR)):

@@ -131,6 +131,16 @@ class Spending:
                     cells[key] = cells.get(key, NOTHING) + total
         return Cube({key: total for key, total in cells.items() if total.entries})
 
+    def total(self, period: Range, where: Mapping[str, str] | None = None) -> tuple[int, int]:
+        """How many entries a period has, or such a part of it, and their nano-dollars."""
+        entries = nanos = 0
+        with self._database.reading() as cursor:
+            for table, part in parts_of(period):
+                names = ("entries", "amount_nanos")
+                for count, amount in self._rows(cursor, table, part, (), names, where or {}):
+                    entries, nanos = entries + int(count or 0), nanos + int(amount or 0)
+        return entries, nanos
+
     def hourly(
         self, period: Range, by: str, where: Mapping[str, str] | None = None
     ) -> list[HourSums]:

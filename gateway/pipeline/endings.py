@@ -186,6 +186,7 @@ _OUTCOMES = {
     "unknown_job": "unknown_job",
     "not_found": "bad_request",
     "duplicate_request": "duplicate",
+    "conflict": "bad_request",
     "request_too_large": "too_large",
     "rate_limited": "rate_limited",
     "budget_busy": "budget_busy",

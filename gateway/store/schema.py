@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import ConfigurationError
-from gateway.store.database import Database, DatabaseDown
+from gateway.store.database import BUSY_SECONDS, Database, DatabaseDown
 
 _ADVISORY_LOCK = 0x6A6F6267  # "jobg": gateways that start together on one PostgreSQL take turns
+
+_TURN_SECONDS = 600
+"""How long one of them waits for another, and how long a single step may take."""
 
 
 def migrate(database: Database) -> None:
@@ -25,9 +30,7 @@ def migrate(database: Database) -> None:
     """
     config = _config()
     try:
-        with database.engine.begin() as connection:
-            if not database.is_sqlite:
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+        with database.engine.connect() as connection, _turn(connection, database):
             current = MigrationContext.configure(connection).get_current_revision()
             script = ScriptDirectory.from_config(config)
             if current == script.get_current_head():
@@ -43,6 +46,25 @@ def migrate(database: Database) -> None:
             command.upgrade(config, "head")
     except DBAPIError as error:
         raise DatabaseDown(str(error.orig).strip()) from error
+
+
+@contextmanager
+def _turn(connection: Connection, database: Database) -> Iterator[None]:
+    """A transaction that waits while another process is at it: a large table takes its time."""
+    if database.is_sqlite:
+        raw = connection.connection.cursor()
+        raw.execute(f"PRAGMA busy_timeout={_TURN_SECONDS * 1000}")
+        try:
+            with connection.begin():
+                yield
+        finally:
+            raw.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+        return
+    with connection.begin():
+        for limit in ("lock_timeout", "statement_timeout"):
+            connection.execute(text(f"SET LOCAL {limit} = '{_TURN_SECONDS}s'"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+        yield
 
 
 def versions(database: Database) -> tuple[str, str]:

@@ -10,6 +10,8 @@ from typing import Any
 from gateway.callers.roles import Principal
 from gateway.clock import to_text
 from gateway.errors import BadRequest, NotFound
+from gateway.ledger.entries import HOUR
+from gateway.ledger.queries import Range
 from gateway.ledger.rendering import inert
 from gateway.ledger.searching import PAGE, Found, Place, Search
 from gateway.ledger.spending import Spending
@@ -28,6 +30,7 @@ CSV_COLUMNS = (
     *("tags", *TOKEN_CLASSES, "requests", "tokens", "request_count"),
     *("amount_nanos", "amount_usd", "corrects", "reason", "author"),
 )
+_CHOOSE_FROM = 31 * 24 * HOUR
 _CHOICES = ("team", "app", "job", "target", "stage", "quality")
 
 
@@ -41,15 +44,17 @@ def requests_pages(sources: Sources, why: Why) -> list[Page]:
             return Redirect(f"/requests/{_one_step(visit.query['request'])}")
         wanted = asked(visit)
         found = search.page(wanted.selection, _place(visit))
-        cube = spending.cube(wanted.selection.period, _own(visit))
-        sums = spending.cube(wanted.selection.period, wanted.selection.rolled).total
+        selection = wanted.selection
+        cube = spending.cube(_lately(selection.period, visit.now), _own(visit))
         return Html(
             "requests.html",
             {
                 "asked": wanted,
                 "found": found,
                 "on_page": row_total(found.rows),
-                "total": sums if wanted.selection.is_rolled else None,
+                "total": spending.total(selection.period, selection.rolled)
+                if selection.is_rolled
+                else None,
                 "choices": {name: [v for v in cube.by(name) if v] for name in _CHOICES},
                 "filters": shown_filters(wanted),
                 "older": _older(wanted, found),
@@ -77,6 +82,12 @@ def requests_pages(sources: Sources, why: Why) -> list[Page]:
 
 def _own(visit: Visit) -> dict[str, str]:
     return {} if visit.team is None else {"team": visit.team}
+
+
+def _lately(period: Range, now: int) -> Range:
+    """The last month of a period: where names to choose from are looked for."""
+    end = min(period.end, (now // HOUR + 1) * HOUR)
+    return Range(max(period.start, end - _CHOOSE_FROM), end)
 
 
 def _place(visit: Visit) -> Place | None:

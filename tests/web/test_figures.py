@@ -292,3 +292,29 @@ def test_pages_of_entries_follow_each_other_without_a_gap(sqlite_url: str) -> No
             books.clock.move(0.0 if number % 3 else 3600.0)
             books.book(Usage(input=5), payer)
     asyncio.run(ask())
+
+
+def test_a_page_that_has_looked_far_enough_says_so_and_leads_on(sqlite_url: str) -> None:
+    """What is rare and long ago is found by looking further back, not by waiting for it."""
+
+    async def ask() -> None:
+        async with (
+            running(ROUTES, sqlite_url, clock=FrozenClock(NOW)) as gateway,
+            visiting(gateway, "viewer") as visitor,
+        ):
+            place, pages = "/requests?from=2020-01-01&team=legal", 0
+            while place:
+                seen = await visitor.get(place)
+                found = [link for link in seen.page.links if link.startswith("/requests/req_")]
+                older = [link for link in seen.page.links if "after=" in link]
+                assert ("Look further back" in seen.text) is bool(older)
+                place, pages = older[0] if older else "", pages + 1
+            assert len(found) == 1
+            assert pages == 3
+
+    with opening(sqlite_url) as database:
+        books = spending(database)
+        for day, team in (("2025-10-03", "legal"), ("2025-10-02", "brand"), ("2026-11-01", "data")):
+            books.at(f"{day}T10:00:00+01:00")
+            books.book(Usage(input=5), Payer(team, TEAMS[team], "key_1", "extraction", {}))
+    asyncio.run(ask())

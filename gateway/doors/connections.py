@@ -46,17 +46,20 @@ class Connection(HttpToolsProtocol):
     request_seconds = REQUEST_SECONDS
     untaken_seconds = UNTAKEN_SECONDS
 
-    _head_since: float | None = None
-    """When the head began that has not ended yet; None while none is under way."""
-    _request_since: float | None = None
-    _untaken_since: float | None = None
+    _looks = 0
+    """How often this connection was looked at: its clock, because a real one costs more."""
+    _head_since: int | None = None
+    """The look before the head began that has not ended yet; None while none is under way."""
+    _request_since: int | None = None
+    _untaken_since: int | None = None
     _head_bytes = 0
+    """Of the head that is under way; negative until the read is over in which it began."""
     _looking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody has connected, and has to say something soon."""
         super().connection_made(transport)
-        self._head_since = self.loop.time()
+        self._head_since = 0
         self._looking = self.loop.call_later(self.look_seconds, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -67,24 +70,22 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes of requests."""
-        began = self._head_since
         super().data_received(data)
         if self._head_since is not None:
-            if self._head_since == began:
-                self._head_bytes += len(data)
+            self._head_bytes = self._head_bytes + len(data) if self._head_bytes >= 0 else 0
             if self._head_bytes > HEAD_BYTES_AT_MOST and not self.transport.is_closing():
                 self.logger.warning("A head of over %d bytes was refused.", HEAD_BYTES_AT_MOST)
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
         elif self._request_since is None and (self.cycle is None or self.cycle.response_complete):
             # Nothing is under way, but the server has stopped to count how long nothing is.
-            self._head_since = self.loop.time()
+            self._head_since = self._looks
 
     def on_message_begin(self) -> None:
         """The first bytes of a request."""
         super().on_message_begin()
-        self._head_since = self._request_since = self.loop.time()
-        self._head_bytes = 0
+        self._head_since = self._request_since = self._looks
+        self._head_bytes = -1
 
     def on_headers_complete(self) -> None:
         """The head is whole. Raises BadFraming."""
@@ -99,7 +100,7 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         """The caller takes less than it is sent."""
-        self._untaken_since = self.loop.time()
+        self._untaken_since = self._looks
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -114,29 +115,27 @@ class Connection(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version not in _VERSIONS:
             raise BadFraming("HTTP of this version is not spoken here")
-        hosts, codings = 0, 0
-        for name, value in self.headers:
-            if name == b"host":
-                hosts += 1
-            elif name == b"transfer-encoding":
-                codings += 1
-                if value.strip().lower() != _CHUNKED or version != "1.1":
-                    raise BadFraming("a coding of the body that is not understood")
-        if hosts > 1 or codings > 1 or (not hosts and version == "1.1"):
-            raise BadFraming("one host, and one coding of the body")
+        names = [name for name, _ in self.headers]
+        hosts = names.count(b"host")
+        if hosts > 1 or (not hosts and version == "1.1"):
+            raise BadFraming("one host, and no other")
+        if b"transfer-encoding" in names:
+            codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+            if version != "1.1" or [coding.strip().lower() for coding in codings] != [_CHUNKED]:
+                raise BadFraming("a coding of the body that is not understood")
 
     def _look(self) -> None:
         """Now and then: whether this connection has waited for its caller for too long."""
-        now = self.loop.time()
+        self._looks = now = self._looks + 1
         if self.flow.read_paused:  # then it is we who do not read on
-            self._head_since = self._head_since and now
-            self._request_since = self._request_since and now
+            self._head_since = None if self._head_since is None else now
+            self._request_since = None if self._request_since is None else now
         for since, seconds in (
             (self._head_since, self.head_seconds),
             (self._request_since, self.request_seconds),
             (self._untaken_since, self.untaken_seconds),
         ):
-            if since is not None and now - since > seconds:
+            if since is not None and (now - since) * self.look_seconds > seconds:
                 self.transport.abort()
                 return
         self._looking = self.loop.call_later(self.look_seconds, self._look)

@@ -16,7 +16,10 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import secrets
+import sys
+import threading
 import time
 from typing import Any
 from urllib.parse import unquote, urlencode
@@ -219,8 +222,21 @@ def _packed(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
+def _end_with_whoever_began_it() -> None:
+    """Also when they are killed: then the other end of our standard input is closed."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.oidc")
     parser.add_argument("--port", type=int, required=True)
-    port = parser.parse_args().port
-    web.run_app(Service(port).app(), host="127.0.0.1", port=port, print=None)
+    parser.add_argument("--until-input-ends", action="store_true")
+    told = parser.parse_args()
+    if told.until_input_ends:
+        _end_with_whoever_began_it()
+    web.run_app(Service(told.port).app(), host="127.0.0.1", port=told.port, print=None)

@@ -61,8 +61,8 @@ def service() -> Iterator[SignInProcess]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "tests.oidc", "--port", str(port)]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    command = [sys.executable, "-m", "tests.oidc", "--port", str(port), "--until-input-ends"]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdin=subprocess.PIPE)
     found = SignInProcess(f"http://127.0.0.1:{port}")
     deadline = time.monotonic() + 30
     try:
@@ -77,7 +77,7 @@ def service() -> Iterator[SignInProcess]:
         yield found
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.communicate(timeout=10)
 
 
 @pytest.fixture

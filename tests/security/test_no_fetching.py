@@ -251,7 +251,7 @@ MAY_CONNECT = {
     "upstreams/http.py",  # providers, by routes.yaml
     "upstreams/litellm_bridge.py",
     "upstreams/litellm_transport.py",  # refuses what is not the provider's own host
-    "doors/oidc.py",  # the identity provider, by setting
+    "callers/issuer_documents.py",  # the sign-in service, by setting
     "alerts/mailing.py",
     "alerts/sending.py",  # where alerts go, by routes.yaml
 }

@@ -25,7 +25,9 @@ VENDORED = [
     *(Path(__file__).parent / "vendor").glob("*.js"),
 ]
 OF_TEMPLATES = re.compile(r"\{[%#].*?[%#]\}", re.DOTALL)
-WITH_STATEMENTS = re.compile(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+\s*=|javascript:")
+WITH_STATEMENTS = re.compile(
+    r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+\s*=\s*[\"']|javascript:"
+)
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +119,24 @@ async def test_names_from_the_books_are_text_on_every_page(opened: RunningGatewa
             seen = await visitor.get(place, accept="text/html")
             assert "<script>alert" not in seen.text
             assert seen.headers["content-type"].startswith("text/html")
+
+
+async def test_when_the_books_are_out_of_reach_a_page_says_so(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/books.db"
+    async with (
+        running(routes_for("http://127.0.0.1:9"), url) as gateway,
+        visiting(gateway, "viewer") as visitor,
+    ):
+        database = gateway.gateway.database
+        with database.writing() as cursor:
+            cursor.run("ALTER TABLE rollups RENAME TO elsewhere", {})
+        whole = await visitor.get("/requests", accept="text/html")
+        part = await visitor.get("/parts/so-far", hx_request="true")
+        with database.writing() as cursor:
+            cursor.run("ALTER TABLE elsewhere RENAME TO rollups", {})
+        assert (whole.status, part.status) == (503, 503)
+        assert "the books are out of reach" in whole.text
+        assert "the books are out of reach" in part.text
+        assert "<html" in whole.text
+        assert "<html" not in part.text
+        assert "rollups" not in whole.text + part.text

@@ -215,7 +215,7 @@ async def test_a_header_cannot_lend_a_team_or_a_role(house: House) -> None:
         ("DELETE", CHAT, 405, "invalid_request"),
         ("POST", "/v1/models", 405, "invalid_request"),
         ("POST", "/metrics", 405, "invalid_request"),
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/nothing", 404, "not_found"),
         ("POST", "/v1/completions", 404, "not_found"),
         ("POST", "/v1/chat/completions/", 404, "not_found"),
         ("POST", "/V1/chat/completions", 404, "not_found"),

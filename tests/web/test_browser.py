@@ -98,11 +98,12 @@ class Looking:
         SHOTS.mkdir(parents=True, exist_ok=True)
         await self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True, timeout=60_000)
 
-    async def fits(self) -> None:
-        """Wait until the page, with its charts drawn anew, need not be scrolled sideways."""
-        narrow = "document.documentElement.scrollWidth <= innerWidth && "
-        drawn = "[...document.querySelectorAll('.uplot')].every(c => c.offsetWidth <= innerWidth)"
-        await self.page.wait_for_function(narrow + drawn)
+    async def fits(self, width: int) -> None:
+        """Wait until charts are drawn anew, and the page need not be scrolled sideways."""
+        await expect(self.page.locator("html")).to_have_js_property("scrollWidth", width)
+        for plot in await self.page.locator(".chart.drawn .plot").all():
+            room = await plot.evaluate("plot => plot.clientWidth")
+            await expect(plot.locator(".uplot")).to_have_js_property("offsetWidth", room)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +168,7 @@ async def test_each_page_can_be_looked_at_by_everybody_who_does(
                 assert await tab.faults() == [], (name, scheme)
             await tab.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
             await tab.page.emulate_media(color_scheme="light")
-            await tab.fits()
+            await tab.fits(PHONE[0])
             await tab.shoot(f"{person}-{name}-phone")
             assert await tab.faults() == [], (name, "phone")
 

@@ -93,7 +93,11 @@
   document.addEventListener("DOMContentLoaded", () => {
     drawAll(document);
     const here = document.querySelector("nav [aria-current]");
-    if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
+    // Not scrollIntoView: it would move the place from which the keyboard goes on.
+    if (here) {
+      const nav = here.closest("nav");
+      nav.scrollLeft = here.offsetLeft - (nav.clientWidth - here.offsetWidth) / 2;
+    }
   });
   document.addEventListener("htmx:after:swap", () => drawAll(document));
   document.addEventListener("jobgate:theme", () => drawAll(document));

@@ -40,7 +40,8 @@ PAGES = {
     "budget": "/budgets/one?name=everything",
     "jobs": "/jobs",
     "job": "/jobs/extraction",
-    "requests": "/requests?job=extraction&stage=read",
+    "requests": "/requests",
+    "some-requests": "/requests?job=extraction&stage=read",
     "nothing-found": "/requests?team=nobody",
     "reports": "/reports",
     "callers": "/callers",
@@ -97,6 +98,12 @@ class Looking:
         """Keep a screenshot of the whole page."""
         SHOTS.mkdir(parents=True, exist_ok=True)
         await self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True, timeout=60_000)
+
+    async def other_sections(self) -> dict[str, str]:
+        """Sections of the navigation that are not in PAGES, by name."""
+        links = self.page.locator("nav[aria-label=Sections] a")
+        places = await links.evaluate_all("links => links.map(a => a.getAttribute('href'))")
+        return {place.strip("/"): place for place in places if place not in PAGES.values()}
 
     async def fits(self, width: int) -> None:
         """Wait until charts are drawn anew, and the page need not be scrolled sideways."""
@@ -155,7 +162,7 @@ async def test_each_page_can_be_looked_at_by_everybody_who_does(
 ) -> None:
     """By day, by night and on a telephone; axe-core finds no serious fault."""
     async with looking(browser, gateway, PEOPLE[person]) as tab:
-        for name, place in PAGES.items():
+        for name, place in {**PAGES, **await tab.other_sections()}.items():
             if person == "developer" and name in ("budget", "nothing-found"):
                 continue  # of the organisation, and of another team
             if person != "platform" and name == "routes":

@@ -7,6 +7,7 @@ only once: a second ending would need the same key again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import add, itemgetter
 from typing import Any
 
 import msgspec
@@ -246,20 +247,21 @@ class EntryWriter:
 
 def rollup_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Roll-up rows that together say what the entry rows say, in a fixed order."""
-    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
+    sums: dict[tuple[Any, ...], list[int]] = {}
     for row in rows:
-        hour = row["admitted_at"] // HOUR
-        key = (row["org"], hour, *(row[name] for name in ROLLUP_DIMENSIONS))
+        org, admitted_at, *dimensions = _place(row)
+        key = (org, admitted_at // HOUR, *dimensions)
         found = sums.get(key)
-        if found is None:
-            found = {"org": row["org"], "hour": hour}
-            found.update((name, row[name]) for name in ROLLUP_DIMENSIONS)
-            found.update((name, row.get(name, 1)) for name in ROLLUP_SUMS)
-            sums[key] = found
-        else:
-            for name in ROLLUP_SUMS:
-                found[name] += row.get(name, 1)
-    return [sums[key] for key in sorted(sums)]
+        sums[key] = (
+            [1, *_amounts(row)] if found is None else [*map(add, found, (1, *_amounts(row)))]
+        )
+    return [dict(zip(_ROLLED, (*key, *sums[key]), strict=True)) for key in sorted(sums)]
+
+
+_place = itemgetter("org", "admitted_at", *ROLLUP_DIMENSIONS)
+_ENTRIES, *_SUMMED = ROLLUP_SUMS
+_amounts = itemgetter(*_SUMMED)
+_ROLLED = ("org", "hour", *ROLLUP_DIMENSIONS, *ROLLUP_SUMS)
 
 
 def _upsert(engine: str) -> Any:

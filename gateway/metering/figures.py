@@ -66,11 +66,16 @@ def part(raw: Raw, field: str) -> Raw:
 
 def first(*values: int | None) -> int:
     """The first that is told and not zero: servers put zeros into fields they do not fill."""
-    return next((value for value in values if value), 0)
+    for value in values:
+        if value:
+            return value
+    return 0
 
 
 def searches(raw: Raw) -> int:
     """Web searches with a fee, as Anthropic tells them, and OpenRouter."""
+    if "server_tool_use" not in raw and "server_tool_use_details" not in raw:
+        return 0
     return first(
         number(part(raw, "server_tool_use"), "web_search_requests"),
         number(part(raw, "server_tool_use_details"), "web_search_requests"),

@@ -12,8 +12,9 @@ A request waits once: after that it takes what is free, or leaves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -152,11 +153,11 @@ class Admitting:
             beside=self.others.wanted(run.asked.chat, target, now),
         )
 
-    async def _ask(
+    def _ask(
         self, run: Run, target: Target, draft: Draft, ceiling: Ceiling, wait: float
-    ) -> Hold | Shortage:
+    ) -> Coroutine[Any, Any, Hold | Shortage]:
         caller = run.asked.caller
-        return await self.treasury.admit(
+        return self.treasury.admit(
             Request(
                 hold_id=f"{draft.request_id}.{draft.attempt}",
                 draft=draft,

@@ -125,6 +125,8 @@ def accepted_tags(asked: Asked, job: Job, metadata: Mapping[str, str]) -> dict[s
                 f" it accepts: {accepted}",
                 param="X-Jobgate-Tags",
             )
+    if not asked.tags and not metadata:
+        return {}
     found = {name: value for name, value in metadata.items() if name in job.tags}
     found.update(asked.tags)
     if len(found) > _TAGS_AT_MOST:

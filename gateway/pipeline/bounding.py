@@ -128,9 +128,12 @@ class Bounding(msgspec.Struct, frozen=True):
         output_tokens = effective.n * limit
         service_tier, classes = _service_tier(self.chat), _classes(self.chat)
         conversation = input_tokens + output_tokens
-        again = sum(wanted.input_tokens(conversation) for wanted in self.beside)
-        nanos = max(
-            bound(
+        again = written = nanos = 0
+        for wanted in self.beside:
+            again += wanted.input_tokens(conversation)
+            written += wanted.uses * wanted.output_tokens
+        for price in self.prices:
+            most = bound(
                 price,
                 input_tokens=input_tokens + again,
                 output_tokens=output_tokens,
@@ -138,10 +141,9 @@ class Bounding(msgspec.Struct, frozen=True):
                 requests=SEARCHES_AT_MOST if self._may_search else 0,
                 classes=classes,
             )
-            for price in self.prices
-        )
-        nanos += sum(wanted.bound(conversation) for wanted in self.beside)
-        written = sum(wanted.uses * wanted.output_tokens for wanted in self.beside)
+            nanos = max(nanos, most)
+        for wanted in self.beside:
+            nanos += wanted.bound(conversation)
         requests = 1 if self.first_attempt else 0
         tokens = conversation + 2 * again + written
         return Ceiling(Amounts(nanos, tokens, requests), input_tokens)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -30,8 +31,8 @@ from gateway.errors import (
 )
 from gateway.jobs.canary import chain
 from gateway.jobs.forms import CHAT, speaks, targets_for
-from gateway.jobs.native_parameters import APPLY
 from gateway.jobs.parameters import Effective
+from gateway.jobs.remembering import Parameters
 from gateway.jobs.residency import may_reach, way_out
 from gateway.jobs.routes import Job, Routes, Target
 from gateway.ledger.entries import DEFAULT, HEADER, MODEL, NO_SUCH_FORM, Decision, Draft
@@ -80,6 +81,7 @@ class Pipeline:
         self.routes = routes
         self._parts = parts
         self._endings = parts.endings
+        self._parameters = Parameters()
         self._admitting = Admitting(parts.treasury, parts.counter, parts.clock, parts.others)
         self._under_way = 0
         self._when_idle: Callable[[], None] | None = None
@@ -116,10 +118,10 @@ class Pipeline:
         if not self._under_way and self._when_idle is not None:
             self._when_idle()
 
-    async def _take(
+    def _take(
         self, asked: Asked, trace: Trace, presence: Presence
-    ) -> PlainReply | MeteredStream:
-        """The request from its job to the reply."""
+    ) -> Coroutine[Any, Any, PlainReply | MeteredStream]:
+        """What remains to be done once the request's job and tags are known."""
         job = self._pick(asked, trace)
         trace.job = job.name
         if asked.chat.size > job.max_input_bytes:
@@ -133,8 +135,8 @@ class Pipeline:
             asked = msgspec.structs.replace(asked, chat=without_metadata(asked.chat, ours))
         run = Run(asked, job, tags, trace, presence)
         if job.on_disconnect == "drain":
-            return await self._answer(run)
-        return await while_present(presence, self._answer(run))
+            return self._answer(run)
+        return while_present(presence, self._answer(run))
 
     async def _answer(self, run: Run) -> PlainReply | MeteredStream:
         """Try the targets in order, each as often as the job says."""
@@ -209,7 +211,8 @@ class Pipeline:
         """
         if not may_reach(run.job.residency, target.provider.residency):
             raise Unavailable(way_out(run.job.name, "target", target))
-        effective = APPLY[run.asked.chat.form](run.job, target, run.asked.chat.fields)
+        chat = run.asked.chat
+        effective = self._parameters.effective(run.job, target, chat.form, chat.fields)
         credential = self._credential(target)
         breaker = self._parts.breakers[target.name]
         if breaker.shut:

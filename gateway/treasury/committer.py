@@ -17,6 +17,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from gateway.clock import Clock
@@ -60,6 +61,7 @@ IN_DOUBT = Ending(
     reason="the books broke off while it was admitted; the provider was not asked",
 )
 
+_by_class = attrgetter(*CLASSES)
 _Answer = tuple[asyncio.Future[Any], object]
 """Who is told what after a commit."""
 
@@ -284,8 +286,8 @@ class Committer:
         place = (draft.job, draft.target)
         if ending.amount_nanos > 0:
             metrics.count(metrics.spend, (*place, ending.quality), ending.amount_nanos)
-        for name in CLASSES:
-            if number := getattr(ending.usage, name):
+        for name, number in zip(CLASSES, _by_class(ending.usage), strict=True):
+            if number:
                 metrics.count(metrics.tokens, (*place, name), number)
         if ending.amount_nanos > entry.ceiling_nanos:
             over = ending.amount_nanos - entry.ceiling_nanos

@@ -248,9 +248,10 @@ class Group:
                 made = tell = with_asides(entry)
                 for number in hold.balances:
                     state = states[number]
-                    give_back(state, hold.amount(state.unit), 0, 0)
+                    unit, held = state.unit, hold.amount(state.unit)
                     for each in made:
-                        give_back(state, 0, _spent(each, state.unit), _ceiling(each, state.unit))
+                        give_back(state, held, _spent(each, unit), _ceiling(each, unit))
+                        held = 0  # it was held once, for all of them
             else:
                 posting = late.get(hold.id) or Posting(hold.admitted_at, hold.balances)
                 made = self._correction(cursor, closing, now, posting)

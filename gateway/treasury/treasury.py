@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -112,15 +112,15 @@ class Treasury:
             if isinstance(answer, Hold):
                 self._committer.close(Closing(answer, ABANDONED))
 
-    async def settle(self, hold: Hold, ending: Ending) -> Entry:
+    def settle(self, hold: Hold, ending: Ending) -> Awaitable[Entry]:
         """End the hold and write its entry; queued at once, so no cancellation can undo it.
 
-        Raises Unavailable when the books cannot be written in time: the ending is kept and
-        written later, or the hold lapses.
+        What is returned raises Unavailable when the books cannot be written in time: the ending
+        is kept and written later, or the hold lapses.
         """
         future: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         self._committer.close(Closing(hold, ending, future))
-        return await future
+        return future
 
 
 def refusal(shortage: Shortage, now: int, waited: float) -> GatewayError:

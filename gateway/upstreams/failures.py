@@ -39,21 +39,25 @@ class ToldFailure(UpstreamBroken):
 
 
 class Guard:
-    """Bounds the time of a block (seconds; None: somebody else does) and makes foreign errors ours.
+    """Makes foreign errors ours, and tells what was waited for when it took too long.
 
-    Written out, because it stands on the way of every request and `contextlib` costs several
-    times as much.
+    `seconds` is the time that the block may take (None: any). Written out, because it stands on
+    the way of every request and `contextlib` costs several times as much.
     """
 
     __slots__ = ("_began", "_seconds", "_target", "_timer", "_what")
 
-    def __init__(self, target: Target, seconds: float | None, what: str) -> None:
+    def __init__(
+        self, target: Target, seconds: float | None, what: str, *, bounded: bool = False
+    ) -> None:
+        """`bounded`: somebody else ends the block, with TimeoutError, when its time is over."""
         self._target, self._seconds, self._what = target, seconds, what
-        self._timer = asyncio.timeout(seconds)
+        self._timer = None if bounded or seconds is None else asyncio.timeout(seconds)
         self._began = time.monotonic()
 
     async def __aenter__(self) -> Guard:
-        await self._timer.__aenter__()
+        if self._timer is not None:
+            await self._timer.__aenter__()
         return self
 
     def now_waits_for(self, what: str) -> None:
@@ -68,13 +72,14 @@ class Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            await self._timer.__aexit__(kind, error, trace)
-        except TimeoutError:
-            raise self._too_late() from None
-        name = self._target.name
+        if self._timer is not None:
+            try:
+                await self._timer.__aexit__(kind, error, trace)
+            except TimeoutError:
+                raise self._too_late() from None
         if error is None or isinstance(error, UpstreamFailed):
             return
+        name = self._target.name
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             said = f"{name} cannot be reached: {_reason(error)}"
             raise UpstreamBroken(said, target=name) from error
@@ -85,8 +90,9 @@ class Guard:
             raise BrokenOff(said, target=name, may_have_cost=True) from error
 
     def _too_late(self) -> UpstreamTimedOut:
-        name = self._target.name
-        said = f"{name}: waited {self._seconds:.3g} s for {self._what}"
+        name, seconds = self._target.name, self._seconds
+        waited = time.monotonic() - self._began if seconds is None else seconds
+        said = f"{name}: waited {waited:.3g} s for {self._what}"
         return UpstreamTimedOut(said, target=name, may_have_cost=True)
 
 

@@ -224,15 +224,22 @@ class Pool:
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=provider.timeouts.connect, sock_read=None
-        )
+        self._unbounded = self._timeout(None)
+        self._bounded: dict[float, aiohttp.ClientTimeout] = {}
+        """By the seconds that a whole exchange may take."""
         self._session: aiohttp.ClientSession | None = None
 
     async def whole(self, target: Target, exchange: Exchange) -> bytes:
-        """Send, and read the whole answer. Raises UpstreamFailed."""
-        async with Guard(target, target.timeouts.total, _FIRST_BYTE) as guard:
-            response = await self.begin("POST", exchange)
+        """Send, and read the whole answer. Raises UpstreamFailed.
+
+        The HTTP client keeps the time; with seconds above five it rounds up to the next one.
+        """
+        seconds = target.timeouts.total
+        bounds = self._bounded.get(seconds)
+        if bounds is None:
+            bounds = self._bounded[seconds] = self._timeout(seconds)
+        async with Guard(target, seconds, _FIRST_BYTE, bounded=True) as guard:
+            response = await self.begin("POST", exchange, bounds)
             if response.status == 200:
                 guard.now_waits_for("the rest of an answer")
                 return await _body(target, response)
@@ -252,8 +259,11 @@ class Pool:
             raise
         return stream
 
-    async def begin(self, method: str, exchange: Exchange) -> aiohttp.ClientResponse:
-        """Send and wait for a status line, whatever it says; to be called inside a Guard."""
+    async def begin(
+        self, method: str, exchange: Exchange, bounds: aiohttp.ClientTimeout | None = None
+    ) -> aiohttp.ClientResponse:
+        """Send and wait for a status line, whatever it says; to be called inside a Guard, which
+        keeps the time when `bounds` do not."""
         session = self._session or self._open()
         return await session.request(
             method,
@@ -261,7 +271,7 @@ class Pool:
             data=exchange.body,
             headers=exchange.headers,
             allow_redirects=False,
-            timeout=self._timeout,
+            timeout=bounds or self._unbounded,
         )
 
     async def _post(
@@ -279,6 +289,11 @@ class Pool:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
+
+    def _timeout(self, seconds: float | None) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(
+            total=seconds, sock_connect=self._provider.timeouts.connect, sock_read=None
+        )
 
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from yarl import URL
 
 from gateway.errors import UpstreamBroken
 from gateway.jobs.forms import CHAT, EMBEDDINGS, RESPONSES
@@ -98,7 +99,8 @@ class OpenAICompatible:
 
     def __init__(self, provider: Provider) -> None:
         self._pool = Pool(provider)
-        self._base = provider.base_url or ""
+        base = provider.base_url or ""
+        self._urls = {form: URL(base + path) for form, path in _PATHS.items()}
         self._headers = {**provider.headers, "Content-Type": "application/json"}
 
     def prepare(self, call: Call) -> Prepared:
@@ -113,7 +115,7 @@ class OpenAICompatible:
         call, headers = prepared.call, self._headers
         if call.credential:
             headers = {**headers, "Authorization": f"Bearer {call.credential}"}
-        exchange = Exchange(self._base + _PATHS[call.form], headers, prepared.body)
+        exchange = Exchange(self._urls[call.form], headers, prepared.body)
         if call.stream:
             events = ResponseEvents(call) if call.form == RESPONSES else PassedEvents(call)
             return await self._pool.stream(call.target, exchange, events)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -333,17 +332,3 @@ def test_whatever_is_asked_is_bounded_and_told_or_a_bad_request(
     for name in effective.remove - {"stream_options"}:
         given_one = asked.get(name) is not None and asked.get(name) != 1
         assert not given_one or any(change.startswith(name) for change in effective.changes)
-
-
-def test_it_costs_next_to_nothing() -> None:
-    asked = body('{"model": "x", "messages": [], "temperature": 1.7, "max_tokens": 9, "user": "u"}')
-    job, target = a_job(), a_target()
-    best = min(_seconds(job, target, asked) for _ in range(20))
-    assert best < 100e-6
-
-
-def _seconds(job: Job, target: Target, asked: dict[str, msgspec.Raw]) -> float:
-    before = time.perf_counter()
-    for _ in range(50):
-        apply(job, target, asked)
-    return (time.perf_counter() - before) / 50

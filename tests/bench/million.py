@@ -20,14 +20,11 @@ import resource
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from random import Random
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from gateway.callers.changes import By
 from gateway.jobs.loading import parse
@@ -41,11 +38,11 @@ from gateway.treasury.adjusting import Correction
 from gateway.treasury.budgets import Amounts, Payer
 from gateway.treasury.groups import Admission, Closing
 from gateway.treasury.holds import Hold
+from tests.bench.second_books import ZONE, SecondBooks, differences
 from tests.gateways import BOOK, SECRETS
 from tests.ledger.spending import Spending
 from tests.treasury.booking import OPEN_SECONDS, RELEASED, a_budget, opening
 
-ZONE = "Europe/Berlin"
 TOGETHER = 200
 """Requests in one group."""
 ROOM = 10**17
@@ -133,30 +130,6 @@ def dollars(model: str, usage: dict[str, int], tier: str | None) -> Decimal:
 
 STANDS_FOR = {"reasoning": "output"}
 """Under which price a class goes whose own is not stated; random usage has no other such class."""
-
-
-@dataclass
-class SecondBooks:
-    """The same in decimals: counts and dollars by place, by hour, and by team and month."""
-
-    entries: int = 0
-    by_place: dict[tuple[str, ...], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    by_hour: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    by_month: dict[tuple[str, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    qualities: Counter[str] = field(default_factory=Counter)
-
-    def add(self, payer: Payer, target: str, quality: str, at: int, amount: Decimal) -> None:
-        """One entry."""
-        place = (payer.team, payer.app, payer.job, target, payer.tags.get("stage", ""), quality)
-        self.entries += 1
-        self.by_place[place] += amount
-        self.counts[place] += 1
-        self.qualities[quality] += 1
-        self.by_hour[at // 3_600_000_000] += amount
-        moment = datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC")) + timedelta(microseconds=at)
-        month = moment.astimezone(ZoneInfo(ZONE)).strftime("%Y-%m")
-        self.by_month[payer.team, month] += amount
 
 
 @dataclass(frozen=True)
@@ -305,46 +278,6 @@ class Life:
 
     def _books(self, asked: Asked, hold: Hold, quality: str, amount: Decimal) -> None:
         self.second.add(asked.payer, asked.target.name, quality, hold.admitted_at, amount)
-
-
-PLACE = "team, app, job, target, stage, quality"
-
-
-def differences(books: Spending, second: SecondBooks) -> Iterator[str]:
-    """Where the ledger, the roll-ups, the balances and the decimals do not say the same."""
-    places = {
-        place: (second.counts[place], int(amount.scaleb(9)))
-        for place, amount in second.by_place.items()
-    }
-    hours = {hour: int(amount.scaleb(9)) for hour, amount in second.by_hour.items()}
-    ledger = "SELECT {}, COUNT(*), SUM(amount_nanos) FROM entries WHERE org = :org GROUP BY {}"
-    rollups = "SELECT {}, SUM(entries), SUM(amount_nanos) FROM rollups WHERE org = :org GROUP BY {}"
-    for name, sql in (("ledger", ledger), ("roll-ups", rollups)):
-        said = {
-            tuple(row[:-2]): (int(row[-2]), int(row[-1]))
-            for row in books.rows(sql.format(PLACE, PLACE))
-        }
-        yield from differing(f"{name} by place", said, places)
-        hour = "hour" if name == "roll-ups" else "admitted_at / 3600000000"
-        by_hour = {int(row[0]): int(row[-1]) for row in books.rows(sql.format(hour, "1"))}
-        yield from differing(f"{name} by hour", by_hour, hours)
-    months = {place: int(amount.scaleb(9)) for place, amount in second.by_month.items()}
-    kept: dict[tuple[str, str], int] = {}
-    total = 0
-    for (budget, subject, _unit, start), (spent, _held, _overrun) in books.balances().items():
-        if budget == "teams":
-            moment = datetime.fromtimestamp(start / 1e6, ZoneInfo(ZONE))
-            kept[subject, moment.strftime("%Y-%m")] = spent
-        total += spent if budget == "forever" else 0
-    yield from differing("balances by team and month", kept, months)
-    yield from differing("balance of all", {0: total}, {0: sum(months.values())})
-
-
-def differing(what: str, said: dict[Any, Any], ought: dict[Any, Any]) -> Iterator[str]:
-    """One sentence for each figure that is not as it has to be."""
-    for key in said.keys() | ought.keys():
-        if said.get(key) != ought.get(key):
-            yield f"{what}: {key} is {said.get(key)}, by decimals {ought.get(key)}"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import gateway
 
 HOUSE = Path(gateway.__file__).parent
 ROOMS = sorted(HOUSE.rglob("*.py"))
+TESTS = Path(__file__).parents[1]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 NO_ROOM = {"utils", "helpers", "common", "misc", "base", "types", "manager", "models", "router"}
 LINES, FUNCTION_LINES, PARAMETERS = 400, 60, 6
@@ -44,6 +45,11 @@ def test_a_room_says_what_it_is_for(room: Path) -> None:
 @each_room
 def test_a_room_can_be_read_in_one_sitting(room: Path) -> None:
     assert len(room.read_text("utf-8").splitlines()) <= LINES
+
+
+def test_a_file_of_tests_can_be_read_in_one_sitting_too() -> None:
+    tests = {path: path.read_text("utf-8").splitlines() for path in TESTS.rglob("*.py")}
+    assert {str(path.relative_to(TESTS)) for path in tests if len(tests[path]) > LINES} == set()
 
 
 @each_room

@@ -9,7 +9,8 @@ import logging
 
 import pytest
 
-from tests.bench.million import Life, differences, empty_books, lived
+from tests.bench.million import Life, empty_books, lived
+from tests.bench.second_books import differences
 from tests.treasury.booking import change, opening
 
 ENTRIES = {"sqlite": 20_000, "postgresql": 4_000}

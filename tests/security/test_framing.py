@@ -6,12 +6,10 @@ request has the one length that everybody sees. What follows a refused request i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from tests.security.wire import Said, say
-from tests.stories.front_door import House, a_house
+from tests.stories.front_door import House
 
 pytestmark = pytest.mark.anyio
 
@@ -68,17 +66,6 @@ REFUSED = {
     "bytes in the path that are no ASCII": b"GET /health\xc3\xa9 HTTP/1.1\r\nHost: gateway\r\n\r\n",
     "a proxy's CONNECT": b"CONNECT gateway:80 HTTP/1.1\r\nHost: gateway\r\n\r\n",
 }
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with a_house(tmp_path_factory.mktemp("books")) as opened:
-        yield opened
 
 
 def is_refused(said: Said) -> bool:

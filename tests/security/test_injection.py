@@ -1,25 +1,18 @@
-"""Injection: into SQL, headers, paths, the host, the log. What a caller writes stays a value."""
+"""Injection: into SQL, headers, paths, the host. What a caller writes stays a value."""
 
 from __future__ import annotations
 
 import ast
-import io
-import logging
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from starlette.requests import Request
-from starlette.routing import Route
 
 import gateway
-from gateway.cli.log_lines import LogLines
 from tests.doors.office import Desk
-from tests.gateways import SECRETS
 from tests.scripted import Script
 from tests.security.wire import Said, say
-from tests.stories.front_door import CHAT, QUESTION, House, Told, a_house
+from tests.stories.front_door import CHAT, QUESTION, House, Told
 
 pytestmark = pytest.mark.anyio
 
@@ -81,31 +74,6 @@ AROUND = (
     "/static/../admin/v1/keys",
 )
 """Ways to the list of keys around the guard."""
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with a_house(tmp_path_factory.mktemp("books")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """Every line of the log, as `jobgate serve` writes it at its most talkative."""
-    lines = io.StringIO()
-    handler, root = logging.StreamHandler(lines), logging.getLogger()
-    handler.setFormatter(LogLines())
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield lines
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 def tables(house: House) -> dict[str, int]:
@@ -393,52 +361,3 @@ async def test_a_form_of_another_origin_is_refused(path: str, origin: str, house
 
     assert said.statuses == [403]
     assert b"another site" in said.raw
-
-
-# ---- the log
-
-FORGED = "2026-01-01 00:00:00,000 CRITICAL gateway.treasury: all money is gone"
-IN_LOG = f"x\n{FORGED}\r\n{FORGED}\x1b]0;owned\x07\x1b[2K\x85{FORGED}\u2028{FORGED}\x08\x7f"
-
-
-async def test_nobody_writes_a_line_of_the_log(house: House, log: io.StringIO) -> None:
-    house.provider.scripts(
-        Script(status=500, error=IN_LOG),
-        Script(error_event_after=0, error=IN_LOG),
-        Script(text=IN_LOG, garbage_after=0),
-        Script(status=400, body=IN_LOG),
-    )
-    for stream in (False, True, True, False):
-        await house.ask(stream=stream)
-    await house.post({"model": IN_LOG, "messages": QUESTION, IN_LOG: IN_LOG})
-    desk = admin(house)
-    await desk.ask("POST", "/routes/reload", {"reason": IN_LOG})
-    await desk.ask("POST", "/teams", {"name": IN_LOG})
-    await desk.ask("GET", "/teams/" + quote(IN_LOG, safe=""))
-    await say(house.gateway.url, b"GET / HTTP/1.1\r\nHost: a\n" + FORGED.encode() + b"\r\n\r\n")
-    logging.getLogger("gateway").error("somebody said %s", IN_LOG)
-
-    lines = log.getvalue().split("\n")
-    assert "somebody said" in log.getvalue()
-    assert [line for line in lines if line.startswith(FORGED[:10])] == []
-    assert all(line.isprintable() for line in lines)
-
-
-async def test_a_bug_is_logged_without_a_word_of_the_request(
-    house: House, log: io.StringIO
-) -> None:
-    canary, key = "CANARY-PROMPT", SECRETS["OPENAI_API_KEY"]
-
-    async def broken(request: Request) -> None:
-        raise RuntimeError(f"{(await request.body()).decode()} {key}") from ValueError(canary)
-
-    house.gateway.gateway.app.router.routes.insert(0, Route("/broken", broken, methods=["POST"]))
-    told = await house.send("POST", "/broken", data=canary.encode())
-    del house.gateway.gateway.app.router.routes[0]
-
-    assert (told.status, told.error["code"]) == (500, "internal_error")
-    assert canary not in told.raw.decode()
-    assert "RuntimeError" in log.getvalue()
-    assert "test_injection.py" in log.getvalue()
-    assert canary not in log.getvalue()
-    assert key not in log.getvalue()

@@ -71,11 +71,6 @@ class Scene:
             return answer.status, await answer.read()
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def a_scene(folder: Path) -> AsyncIterator[Scene]:
     async with (

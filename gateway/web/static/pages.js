@@ -11,7 +11,14 @@
 // "likely" (thin), and data-unit "usd" says that the figures are nano-dollars.
 "use strict";
 (() => {
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // A variable has both its colours, light and dark; what has it as its colour has one of them.
+  const colour = (name, percent = 100) => {
+    const probe = document.body.appendChild(document.createElement("span"));
+    probe.style.color = `color-mix(in srgb, var(${name}) ${percent}%, transparent)`;
+    const one = getComputedStyle(probe).color;
+    probe.remove();
+    return one;
+  };
   const language = navigator.language || "en";
   const usd = (nanos) =>
     new Intl.NumberFormat(language, { style: "currency", currency: "USD", maximumFractionDigits: Math.abs(nanos) < 1e9 && nanos ? 6 : 2 }).format(nanos / 1e9);
@@ -47,7 +54,7 @@
     if (kind === "likely") return { ...common, stroke: colour("--accent"), width: 1.5, dash: [2, 3], spanGaps: true };
     if (kind === "before") return { ...common, stroke: colour("--line-strong"), width: 1.5 };
     if (bars) return { ...common, stroke: colour("--accent"), fill: colour("--accent"), width: 0, paths: uPlot.paths.bars({ size: [0.7, 40] }) };
-    return { ...common, stroke: colour("--accent"), width: 2, fill: colour("--accent-soft") + "99" };
+    return { ...common, stroke: colour("--accent"), width: 2, fill: colour("--accent-soft", 60) };
   };
 
   const draw = (figure) => {
@@ -78,7 +85,7 @@
           { label: "Day", value: (_plot, at) => (at == null ? "" : new Intl.DateTimeFormat(language, { dateStyle: "medium", timeZone: "UTC" }).format(at * 1000)) },
           ...heads.map((head) => series(head, bars)),
         ],
-        bands: low >= 0 && high >= 0 ? [{ series: [high + 1, low + 1], fill: colour("--accent-soft") + "88" }] : [],
+        bands: low >= 0 && high >= 0 ? [{ series: [high + 1, low + 1], fill: colour("--accent-soft", 53.3) }] : [],
       },
       [x, ...columns],
       plot,

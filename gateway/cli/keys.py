@@ -32,6 +32,7 @@ from gateway.clock import SystemClock, to_datetime, to_micros
 from gateway.errors import ConfigurationError
 from gateway.jobs.problems import nearest
 from gateway.money import for_people, parse_dollars
+from gateway.treasury.periods import every
 
 commands = typer.Typer(help="Keys of apps and people.", no_args_is_help=True)
 
@@ -281,7 +282,7 @@ def _told(key: dict[str, Any]) -> dict[str, Any]:
 
 
 def _budget_of(key: dict[str, Any]) -> str:
-    return f"{for_people(key['budget_nanos'])} a {key['budget_period']}"
+    return f"{for_people(key['budget_nanos'])} {every(key['budget_period'])}"
 
 
 def _state(key: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ from gateway.jobs.routes import Budget, Job, Routes, Target
 from gateway.metering.usage import Usage
 from gateway.money import format_dollars, quantity
 from gateway.prices.rates import charge
+from gateway.treasury.periods import every
 from gateway.upstreams.credentials import Credentials
 
 TYPICAL = Usage(input=1_000, output=300)
@@ -137,8 +138,8 @@ def _print(name: str, job: Job, targets: list[dict[str, Any]], routes: Routes) -
     for budget in _budgets(job, routes):
         kind = "refuses" if budget.hard else "warns"
         out.print(
-            f"Budget {budget.name}: {quantity(budget.limit, budget.unit)} a {budget.period} for"
-            f" {budget.scope}; {kind}.",
+            f"Budget {budget.name}: {quantity(budget.limit, budget.unit)} {every(budget.period)}"
+            f" for {budget.scope}; {kind}.",
             highlight=False,
         )
 

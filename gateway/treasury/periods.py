@@ -22,6 +22,13 @@ SHORT_PERIODS = frozenset({"minute", "hour"})
 """Periods whose limits pass by themselves soon: rate limits, answered with 429 and not 402."""
 
 
+def every(period: str) -> str:
+    """How people say a limit's period after its amount: "a month", "an hour", "in all"."""
+    if period == "forever":
+        return "in all"
+    return f"{'an' if period == 'hour' else 'a'} {period.replace('_', ' ')}"
+
+
 @dataclass(frozen=True, slots=True)
 class Calendar:
     """How the organisation counts time."""

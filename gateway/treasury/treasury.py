@@ -23,7 +23,7 @@ from gateway.treasury.committer import ABANDONED, Committer
 from gateway.treasury.decisions import Line, Shortage
 from gateway.treasury.groups import Admission, Closing
 from gateway.treasury.holds import Hold
-from gateway.treasury.periods import SHORT_PERIODS, Calendar
+from gateway.treasury.periods import SHORT_PERIODS, Calendar, every
 from gateway.treasury.raises import Raises
 
 _REMEMBERED = 20_000
@@ -144,14 +144,14 @@ def refusal(shortage: Shortage, now: int, waited: float) -> GatewayError:
         )
     if budget.period in SHORT_PERIODS and line.amount <= shortage.limit:
         return RateLimited(
-            f"{name} allows {quantity(shortage.limit, budget.unit)} a {budget.period} and has"
+            f"{name} allows {quantity(shortage.limit, budget.unit)} {every(budget.period)} and has"
             f" {quantity(max(0, left), budget.unit)} left; {wanted}. It resets at {resets}.",
             retry_after=seconds_left,
             details=details,
         )
     return BudgetExhausted(
         f"{name} has {quantity(max(0, left), budget.unit)} left of"
-        f" {quantity(shortage.limit, budget.unit)} for the {budget.period.replace('_', ' ')};"
+        f" {quantity(shortage.limit, budget.unit)} {every(budget.period)};"
         f" {wanted}. It resets at {resets}.{ask}",
         details=details,
     )

@@ -6,7 +6,7 @@ only once: a second ending would need the same key again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from operator import add, itemgetter
 from typing import Any
 
@@ -139,58 +139,62 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     corrects: str = ""
 
     def row(self, org: str) -> dict[str, Any]:
-        """The columns of table `entries`."""
+        """The columns of table `entries`, by their names."""
+        return dict(zip(COLUMNS, self.values(org), strict=True))
+
+    def values(self, org: str) -> tuple[Any, ...]:
+        """The columns of table `entries`, in the order of COLUMNS."""
         draft, ending, usage = self.draft, self.ending, self.ending.usage
-        return {
-            "org": org,
-            "id": self.id,
-            "kind": ending.kind,
-            "request_id": draft.request_id,
-            "attempt": draft.attempt,
-            "admitted_at": self.admitted_at,
-            "recorded_at": self.recorded_at,
-            "key_id": draft.key_id,
-            "team": draft.team,
-            "app": draft.app,
-            "job": draft.job,
-            "target": draft.target,
-            "provider": draft.provider,
-            "residency": draft.residency,
-            "confined": draft.confined,
-            "model": draft.model,
-            "model_served": _told(ending.model_served),
-            "upstream_id": _told(ending.upstream_id),
-            "service_tier": _told(ending.service_tier),
-            "stage": draft.tags.get("stage", ""),
-            "tags": _json(draft.tags),
-            "stream": draft.stream,
-            "outcome": ending.outcome,
-            "quality": ending.quality,
-            "input": usage.input,
-            "cache_read": usage.cache_read,
-            "cache_read_audio": usage.cache_read_audio,
-            "cache_write": usage.cache_write,
-            "cache_write_1h": usage.cache_write_1h,
-            "output": usage.output,
-            "reasoning": usage.reasoning,
-            "audio_input": usage.audio_input,
-            "audio_output": usage.audio_output,
-            "image_input": usage.image_input,
-            "image_output": usage.image_output,
-            "requests": usage.requests,
-            "tokens": ending.tokens,
-            "request_count": self.request_count,
-            "amount_nanos": ending.amount_nanos,
-            "ceiling_nanos": self.ceiling_nanos,
-            "ceiling_tokens": self.ceiling_tokens,
-            "prices": _json(ending.rates or draft.rates),
-            "balances": self.balances,
-            "changed": _told("; ".join(draft.changed)),
-            "decision": _decided(draft.decision) if not self.corrects else "",
-            "corrects": self.corrects,
-            "reason": _told(ending.reason),
-            "author": ending.author,
-        }
+        return (
+            org,
+            self.id,
+            ending.kind,
+            draft.request_id,
+            draft.attempt,
+            self.admitted_at,
+            self.recorded_at,
+            draft.key_id,
+            draft.team,
+            draft.app,
+            draft.job,
+            draft.target,
+            draft.provider,
+            draft.residency,
+            draft.confined,
+            draft.model,
+            _told(ending.model_served),
+            _told(ending.upstream_id),
+            _told(ending.service_tier),
+            draft.tags.get("stage", ""),
+            _json(draft.tags),
+            draft.stream,
+            ending.outcome,
+            ending.quality,
+            usage.input,
+            usage.cache_read,
+            usage.cache_read_audio,
+            usage.cache_write,
+            usage.cache_write_1h,
+            usage.output,
+            usage.reasoning,
+            usage.audio_input,
+            usage.audio_output,
+            usage.image_input,
+            usage.image_output,
+            usage.requests,
+            ending.tokens,
+            self.request_count,
+            ending.amount_nanos,
+            self.ceiling_nanos,
+            self.ceiling_tokens,
+            _json(ending.rates or draft.rates),
+            self.balances,
+            _told("; ".join(draft.changed)),
+            _decided(draft.decision) if not self.corrects else "",
+            self.corrects,
+            _told(ending.reason),
+            ending.author,
+        )
 
 
 def with_asides(entry: Entry) -> list[Entry]:
@@ -239,29 +243,32 @@ class EntryWriter:
 
     def write(self, cursor: Cursor, entries: Iterable[Entry]) -> None:
         """Insert the entries and add them to the roll-ups of their hours."""
-        rows = [entry.row(self._org) for entry in entries]
+        rows = [entry.values(self._org) for entry in entries]
         if rows:
-            cursor.run_many(self._insert, rows)
-            cursor.run_many(self._upsert, rollup_rows(rows))
+            cursor.run_in_order(self._insert, rows)
+            cursor.run_in_order(self._upsert, rollup_rows(rows))
 
 
-def rollup_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Roll-up rows that together say what the entry rows say, in a fixed order."""
-    sums: dict[tuple[Any, ...], list[int]] = {}
+def rollup_rows(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Rows of table `rollups` that together say what rows of `entries` say; in a fixed order."""
+    sums: dict[tuple[Any, ...], Iterable[int]] = {}
     for row in rows:
         org, admitted_at, *dimensions = _place(row)
         key = (org, admitted_at // HOUR, *dimensions)
-        found = sums.get(key)
-        sums[key] = (
-            [1, *_amounts(row)] if found is None else [*map(add, found, (1, *_amounts(row)))]
-        )
-    return [dict(zip(_ROLLED, (*key, *sums[key]), strict=True)) for key in sorted(sums)]
+        amounts = (1, *_amounts(row))
+        sums[key] = tuple(map(add, sums[key], amounts)) if key in sums else amounts
+    return [(*key, *sums[key]) for key in sorted(sums)]
 
 
-_place = itemgetter("org", "admitted_at", *ROLLUP_DIMENSIONS)
-_ENTRIES, *_SUMMED = ROLLUP_SUMS
-_amounts = itemgetter(*_SUMMED)
-_ROLLED = ("org", "hour", *ROLLUP_DIMENSIONS, *ROLLUP_SUMS)
+def _reader(*names: str) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    return itemgetter(*map(COLUMNS.index, names))
+
+
+COLUMNS: tuple[str, ...] = tuple(EntryRow.__table__.columns.keys())  # type: ignore[attr-defined]
+"""The columns of table `entries`, in its order."""
+_place = _reader("org", "admitted_at", *ROLLUP_DIMENSIONS)
+_amounts = _reader(*ROLLUP_SUMS[1:])
+"""All that is summed but the number of entries, which comes first."""
 
 
 def _upsert(engine: str) -> Any:

@@ -252,10 +252,7 @@ class Pipeline:
             *((target.note,) if target.note else ()),
             *run.told(target),
             *effective.changes,
-            *(
-                f"{name} dropped ({target.provider.name} has no such field)"
-                for name in prepared.dropped
-            ),
+            *(prepared.dropped and _without(prepared.dropped, target)),
         )
         return Offer(effective, prepared, self._draft(run, target, changes))
 
@@ -383,6 +380,11 @@ def _pause(retry: int, error: UpstreamFailed) -> float:
         return error.retry_after
     pause = min(_BACKOFF_MOST_SECONDS, _BACKOFF_SECONDS * 2.0**retry)
     return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+
+
+def _without(dropped: tuple[str, ...], target: Target) -> tuple[str, ...]:
+    """What is told of fields that the provider has no place for."""
+    return tuple(f"{name} dropped ({target.provider.name} has no such field)" for name in dropped)
 
 
 def _fields(asked: Asked, effective: Effective) -> dict[str, msgspec.Raw]:

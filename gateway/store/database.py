@@ -166,6 +166,10 @@ class Cursor:
         """Run once for each row."""
         self._raw.executemany(statement.text, map(statement.values, rows))
 
+    def run_in_order(self, statement: RowStatement, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run once for each row, whose values stand in the order of `statement.names`."""
+        self._raw.executemany(statement.text, rows)
+
     def rows(self, text: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """All rows of a query."""
         self._raw.execute(text, values)

@@ -61,7 +61,7 @@ class RowStatement:
 
     def __init__(self, statement: ClauseElement, engine: str) -> None:
         compiled = cast(SQLCompiler, statement.compile(dialect=_BY_PLACE[engine]))
-        names = compiled.positiontup or []
+        names = self.names = tuple(compiled.positiontup or ())
         if stray := [name for name in names if compiled.params[name] is not None]:
             raise ValueError(f"constants became parameters: {stray}")
         self.text = str(compiled)

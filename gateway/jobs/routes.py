@@ -269,7 +269,7 @@ class Routes:
         usable = self.names_for(allowed)
         nearest = difflib.get_close_matches(name[:_NAME_SHOWN], usable, n=1)
         shown = ascii(name if len(name) <= _NAME_SHOWN else name[:_NAME_SHOWN] + "...")
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
         listed = f" Jobs for this key: {', '.join(usable)}." if usable else ""
         raise UnknownJob(
             f"there is no job {shown}{hint}{listed}",

@@ -61,13 +61,7 @@ class _Answer(msgspec.Struct):
         """Whether it is an error: in OpenAI's shape, or in Mistral's, which has no `error`."""
         return bytes(self.error) not in _NOTHING or bytes(self.object) == b'"error"'
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether it has no choices at all."""
-        return bytes(self.choices) in _NO_CHOICES
-
-    @property
-    def told_usage(self) -> dict[str, Any] | None:
+    def told_usage(self, choices: bytes) -> dict[str, Any] | None:
         """The usage object, wherever it stands: beside the choices, under `x_groq` (Groq), or
         in a choice (Moonshot)."""
         if isinstance(self.usage, dict) and self.usage:
@@ -75,10 +69,10 @@ class _Answer(msgspec.Struct):
         if isinstance(self.x_groq, dict) and isinstance(self.x_groq.get("usage"), dict):
             found: dict[str, Any] = self.x_groq["usage"]
             return found
-        return _usage_in(self.choices) if _IN_A_CHOICE in bytes(self.choices) else None
+        return _usage_in(choices) if _IN_A_CHOICE in choices else None
 
 
-def _usage_in(choices: msgspec.Raw) -> dict[str, Any] | None:
+def _usage_in(choices: bytes) -> dict[str, Any] | None:
     """The usage that a choice has; what is said there is text, and not looked into."""
     try:
         found = msgspec.json.decode(choices)
@@ -144,12 +138,13 @@ def _plain(target: Target, body: bytes) -> PlainReply:
             target=target.name,
             may_have_cost=True,
         ) from None
-    if answer.is_empty and answer.tells_failure:
+    choices = bytes(answer.choices)
+    if choices in _NO_CHOICES and answer.tells_failure:
         raise failure_inside(target, body)
-    if bytes(answer.choices) in _NOTHING:
+    if choices in _NOTHING:
         raise broken(target, f"answered without choices: {provider_message(body)}")
     meter = Meter()
-    _read(answer, meter, target.provider.flavour)
+    _read(answer, choices, meter, target.provider.flavour)
     if _in_parts(target.provider.flavour, body):
         fields = _decode_fields(body)
         fields["choices"] = msgspec.Raw(without_parts(bytes(fields["choices"])))
@@ -165,17 +160,16 @@ def _in_parts(flavour: str, data: bytes) -> bool:
     return flavour == "mistral" and in_parts(data)
 
 
-def _read(answer: _Answer, meter: Meter, flavour: str) -> bool:
-    """Note what an answer or a chunk tells; True when it told usage."""
+def _read(answer: _Answer, choices: bytes, meter: Meter, flavour: str) -> bool:
+    """Note what an answer or a chunk tells, `choices` its own; True when it told usage."""
     if isinstance(answer.id, str) and answer.id:
         meter.upstream_id = answer.id
     if isinstance(answer.model, str) and answer.model:
         meter.model = answer.model
     if isinstance(answer.service_tier, str) and answer.service_tier:
         meter.service_tier = answer.service_tier
-    raw = answer.told_usage
-    usage = None if raw is None else openai_chat(raw)
-    if raw is None or usage is None:
+    raw = answer.told_usage(choices)
+    if raw is None or (usage := openai_chat(raw)) is None:
         return False
     if usage.total or meter.usage is None:  # zeros do not take back what was told
         if flavour in _SEARCHES_ALWAYS and _SEARCH_MODEL.search(meter.model):
@@ -222,17 +216,19 @@ class PassedEvents:
             answer = _decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise nonsense(self._call.target, data) from None
-        if answer.is_empty and answer.tells_failure:
+        choices = bytes(answer.choices)
+        is_empty = choices in _NO_CHOICES
+        if is_empty and answer.tells_failure:
             raise told_failure(self._call.target, data)
-        self._keep(answer)
+        self._keep(choices)
         if _in_parts(self._flavour, data):
             fields = _decode_fields(data)
-            fields["choices"] = msgspec.Raw(without_parts(bytes(answer.choices)))
+            fields["choices"] = msgspec.Raw(without_parts(choices))
             data = _encode(fields)
             event = b"data: " + data + b"\n\n"
-        if _read(answer, self.meter, self._flavour):
-            return self._without_usage(data, answer)
-        if answer.is_empty:
+        if _read(answer, choices, self.meter, self._flavour):
+            return self._without_usage(data, answer.told_usage(choices))
+        if is_empty:
             return None  # Azure's filter results and the like: clients look at choices[0]
         if b'"usage"' in data and not self._call.caller_wants_usage:
             return event.replace(b',"usage":null', b"").replace(b', "usage": null', b"")
@@ -246,9 +242,10 @@ class PassedEvents:
             choices = msgspec.json.decode(answer.choices or b"[]")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise nonsense(target, body) from None
-        if answer.is_empty and answer.tells_failure:
+        is_empty = bytes(answer.choices) in _NO_CHOICES
+        if is_empty and answer.tells_failure:
             raise failure_inside(target, body)
-        if answer.is_empty or not isinstance(choices, list):
+        if is_empty or not isinstance(choices, list):
             raise broken(target, f"answered without choices: {provider_message(body)}")
         fields["choices"] = msgspec.Raw(_encode([_as_delta(choice) for choice in choices]))
         fields["object"] = msgspec.Raw(b'"chat.completion.chunk"')
@@ -269,18 +266,17 @@ class PassedEvents:
         """All text that has arrived, tool calls included."""
         return self._delivered.text()
 
-    def _keep(self, answer: _Answer) -> None:
-        choices = bytes(answer.choices)
+    def _keep(self, choices: bytes) -> None:
         if not self._finished and _FINISHED.search(choices):
             self._finished = True
         self._delivered.add(choices)
 
-    def _without_usage(self, data: bytes, answer: _Answer) -> bytes | None:
+    def _without_usage(self, data: bytes, told: dict[str, Any] | None) -> bytes | None:
         """Keep usage for the one last event; what else stood in this event goes on."""
         fields = _decode_fields(data)
         raw = fields.pop("usage", None)
         if raw is None or bytes(raw) == b"null":
-            raw = msgspec.Raw(_encode(answer.told_usage))
+            raw = msgspec.Raw(_encode(told))
         choices = bytes(fields.get("choices", b"")).strip()
         last = {**fields, "choices": msgspec.Raw(b"[]"), "usage": raw}
         self._usage_event = b"data: " + _encode(last) + b"\n\n"

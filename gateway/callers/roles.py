@@ -36,6 +36,7 @@ class Permission(StrEnum):
     CHANGE_KEYS = "change keys"
     GRANT_ROLES = "grant roles"
     CHANGE_BUDGETS = "change budgets"
+    KEEP_BOOKS = "close months and correct the books"
     CHANGE_ROUTES = "change the routes"
     SEND_ALERTS = "test and retry alerts"
 
@@ -46,7 +47,13 @@ _READS = frozenset(
 PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     APP: frozenset({Permission.USE_JOBS}),
     VIEWER: _READS,
-    FINANCE: _READS | {Permission.READ_CHANGES, Permission.CHANGE_BUDGETS, Permission.SEND_ALERTS},
+    FINANCE: _READS
+    | {
+        Permission.READ_CHANGES,
+        Permission.CHANGE_BUDGETS,
+        Permission.KEEP_BOOKS,
+        Permission.SEND_ALERTS,
+    },
     PLATFORM: _READS
     | {
         Permission.READ_CHANGES,
@@ -63,12 +70,13 @@ OF_THE_ORGANISATION = frozenset(
     {
         Permission.CHANGE_TEAMS,
         Permission.CHANGE_BUDGETS,
+        Permission.KEEP_BOOKS,
         Permission.CHANGE_ROUTES,
         Permission.SEND_ALERTS,
     }
 )
 """What no role for one team permits: a team does not move the limits that are set for it, and
-alerts are the organisation's."""
+alerts, months and bills are the organisation's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,8 @@ import csv
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +18,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from gateway.cli.authorship import typed_by
 from gateway.cli.books import Format
 from gateway.cli.opening import open_books
 from gateway.cli.options import (
@@ -34,15 +33,14 @@ from gateway.cli.options import (
     read_routes,
     told_plainly,
 )
-from gateway.cli.rerating import Author, author_of, post_in_batches
+from gateway.cli.rerating import Author, author_of
+from gateway.cli.statements import calendar_of
+from gateway.clock import SystemClock
 from gateway.errors import ConfigurationError
-from gateway.jobs.problems import nearest
-from gateway.jobs.routes import Provider, Routes
-from gateway.ledger.booked import booked
+from gateway.jobs.routes import Routes
 from gateway.ledger.export_columns import LAYOUTS
-from gateway.ledger.provider_exports import FIGURES, YEARS, Export, read_export
+from gateway.ledger.provider_exports import FIGURES
 from gateway.ledger.reconciliation import (
-    EVERY_MODEL,
     NOBODY,
     PRICE,
     SAME,
@@ -50,23 +48,23 @@ from gateway.ledger.reconciliation import (
     Place,
     Plan,
     Side,
-    days_between,
 )
-from gateway.ledger.reconciliation import reconcile as compare
 from gateway.ledger.rendering import inert
-from gateway.money import format_dollars, round_half_even
+from gateway.money import format_dollars
 from gateway.store.database import Database
-from gateway.treasury.reconciling import corrections, shares_of
-
-
-class Vendor(StrEnum):
-    """Whose bill it is."""
-
-    OPENAI = "openai"
-    ANTHROPIC = "anthropic"
-    GOOGLE = "google"
-    MISTRAL = "mistral"
-    GENERIC = "generic"
+from gateway.treasury.bills import (
+    Bill,
+    Vendor,
+    days_of,
+    differences,
+    our_providers,
+    post_in_batches,
+    price_corrections_of,
+    rate_of,
+    read_bill,
+    totals,
+    whole,
+)
 
 
 class Grain(StrEnum):
@@ -113,19 +111,17 @@ def reconcile(
         pairs = (_pairs("--key", key), _pairs("--model", model))
         plan = replace(_plan(rules, provider, ours or [], pairs), by_month=by is Grain.MONTH)
         its_zone = _zone(zone or LAYOUTS[provider].zone)
-        export = _read(files, provider, its_zone, usd_per_unit)
+        rate = rate_of(usd_per_unit, "--usd-per-unit")
+        export = read_bill(_contents(files), provider, its_zone, rate)
         if export.spans and not plan.by_month:
             said = "lines of the bill are about several days: compare months with --by month"
             raise ConfigurationError([said])
-        days = _days(export, from_, to)
+        days = days_of(export, _day(from_), _day(to))
+        source = ", ".join(file.name for file in files)
+        bill = Bill(export, plan, days, its_zone, source)
         with open_books(database_url) as database:
-            ledger = booked(database, org, plan, days, its_zone)
-            found = compare(export, ledger, plan, days)
-            posted = 0
-            if post:
-                source = ", ".join(file.name for file in files)
-                who = author_of(author)
-                posted = _post(database, org, rules, (plan, its_zone), (found, source, who))
+            found = differences(database, org, bill)
+            posted = _post(database, org, rules, (bill, found), author) if post else 0
     told = [d for d in found if everything or d.kind != SAME]
     _tell(told, found, output)
     if export.passed_over:
@@ -144,29 +140,8 @@ def _plan(
 ) -> Plan:
     """Which of our providers the bill is about."""
     keys, models = pairs
-    names = [*ours, *keys.values()]
-    for name in names:
-        if name not in rules.providers:
-            hint = nearest(name, rules.providers)
-            raise ConfigurationError([f"routes.yaml has no provider {name!r}{hint}"])
-    if not names:
-        names = [name for name, p in rules.providers.items() if _is_of(vendor, p)]
-    if not names:
-        said = f"routes.yaml has no provider of {vendor.value}; name one with --ours"
-        raise ConfigurationError([said])
-    return Plan(providers=tuple(dict.fromkeys(names)), keys=keys, models=models)
-
-
-def _is_of(vendor: Vendor, provider: Provider) -> bool:
-    """Whether a vendor bills what is sent to this provider."""
-    if vendor is Vendor.GENERIC:
-        return True
-    if vendor is Vendor.GOOGLE:
-        google = provider.wire == "gemini" or provider.flavour == "gemini"
-        return google or provider.price_provider.startswith("vertex_ai")
-    if vendor is Vendor.ANTHROPIC:
-        return provider.wire == "anthropic"
-    return provider.flavour == vendor.value
+    names = our_providers(rules, vendor, [*ours, *keys.values()])
+    return Plan(providers=names, keys=keys, models=models)
 
 
 def _pairs(option: str, written: list[str] | None) -> dict[str, str]:
@@ -186,60 +161,32 @@ def _zone(name: str) -> ZoneInfo:
         raise ConfigurationError([f"--zone: {name!r} is not a time zone"]) from None
 
 
-def _read(files: list[Path], vendor: Vendor, zone: ZoneInfo, usd_per_unit: str) -> Export:
-    try:
-        rate = Decimal(usd_per_unit) if usd_per_unit else None
-    except InvalidOperation:
-        rate = Decimal(0)
-    if rate is not None and not (rate.is_finite() and rate > 0):
-        raise ConfigurationError([f"--usd-per-unit: {usd_per_unit!r} is not a rate"])
-    export: Export | None = None
+def _contents(files: list[Path]) -> list[tuple[str, bytes]]:
+    """Name and content of each file. Raises ConfigurationError."""
+    found = []
     for file in files:
         try:
-            content = file.read_bytes()
+            found.append((file.name, file.read_bytes()))
         except OSError as error:
             said = f"{file}: cannot be read: {error.strerror}"
             raise ConfigurationError([said]) from None
-        read = read_export(file.name, content, vendor, zone=zone, usd_per_unit=rate)
-        if export is None:
-            export = read
-        else:
-            export.add(read)
-    if export is None or not export.lines:
-        raise ConfigurationError(["there are no lines about models in these files"])
-    return export
+    return found
 
 
-def _days(export: Export, first: str, last: str) -> list[date]:
+def _day(text: str) -> date | None:
     try:
-        start = date.fromisoformat(first) if first else min(line.day for line in export.lines)
-        end = date.fromisoformat(last) if last else max(line.day for line in export.lines)
+        return date.fromisoformat(text) if text else None
     except ValueError as error:
         raise ConfigurationError([f"--from, --to: {error}"]) from None
-    if not {start.year, end.year} <= set(YEARS):
-        raise ConfigurationError([f"--from {start} --to {end}: there are no bills of such years"])
-    if start > end:
-        raise ConfigurationError([f"--from {start} is after --to {end}"])
-    return days_between(start, end)
 
 
 def _post(
-    database: Database,
-    org: str,
-    rules: Routes,
-    where: tuple[Plan, ZoneInfo],
-    what: tuple[list[Difference], str, str],
+    database: Database, org: str, rules: Routes, what: tuple[Bill, list[Difference]], author: str
 ) -> int:
     """Correct what differs in price alone; returns how many entries that took."""
-    (plan, zone), (found, source, author) = where, what
-    differences = [d for d in found if d.kind == PRICE]
-    shares = shares_of(database, org, plan, [d.place for d in differences], zone)
-    fresh = [
-        correction
-        for difference in differences
-        for correction in corrections(difference, shares[difference.place], source, author)
-    ]
-    post_in_batches(database, org, rules, fresh)
+    who, clock = author_of(author), SystemClock()
+    fresh = price_corrections_of(database, org, *what, who)
+    post_in_batches(database, org, calendar_of(rules), fresh, typed_by(who), clock)
     return len(fresh)
 
 
@@ -281,17 +228,12 @@ def _row(difference: Difference) -> dict[str, Any]:
 
 
 def _usd(nanos: Fraction) -> str:
-    return format_dollars(round_half_even(nanos.numerator, nanos.denominator))
+    return format_dollars(whole(nanos))
 
 
-def _totals(found: Iterable[Difference]) -> dict[str, str]:
-    """Both sides in dollars. What is booked stands in the places of models, and once more in
-    those of whole days where the bill has such.
-    """
-    billed = sum((d.billed.nanos or Fraction(0) for d in found), Fraction(0))
-    of_models = [d for d in found if d.booked.count and d.place.model != EVERY_MODEL]
-    ours = sum((d.booked.nanos or Fraction(0) for d in of_models or found), Fraction(0))
-    return {"billed_usd": _usd(billed), "booked_usd": _usd(ours)}
+def _totals(found: list[Difference]) -> dict[str, str]:
+    """Both sides in dollars."""
+    return {f"{side}_usd": format_dollars(nanos) for side, nanos in totals(found).items()}
 
 
 def _print(told: list[Difference], found: list[Difference]) -> None:

@@ -26,17 +26,12 @@ from gateway.cli.options import (
     read_routes,
     told_plainly,
 )
+from gateway.cli.statements import calendar_of
 from gateway.clock import SystemClock, to_datetime
 from gateway.errors import ConfigurationError
-from gateway.jobs.routes import Routes
 from gateway.money import format_dollars
-from gateway.store.database import Database
-from gateway.treasury.adjusting import Adjustments, Correction
-from gateway.treasury.periods import Calendar
+from gateway.treasury.bills import post_in_batches
 from gateway.treasury.rerating import Rerating
-
-TOGETHER = 500
-"""Corrections in one transaction, so that a running gateway never waits long for the database."""
 
 Author = Annotated[str, typer.Option(help="Who says so; your login name when empty.")]
 
@@ -56,7 +51,7 @@ def rerate(
     """Recompute entries with the prices that routes.yaml and the price book say now."""
     with told_plainly():
         rules, book = read_routes(routes)
-        period = period_of(from_, to, rules.time_zone)
+        period, calendar = period_of(from_, to, rules.time_zone), calendar_of(rules)
         why = reason or f"routes.yaml {rules.version[:12]}, {book.version}"
         sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
         with open_books(database_url) as database:
@@ -69,7 +64,9 @@ def rerate(
                     found[1] += move.nanos
                 if not dry_run:
                     who = author_of(author)
-                    post_in_batches(database, org, rules, [m.correction(why, who) for m in moves])
+                    fresh = [move.correction(why, who) for move in moves]
+                    clock = SystemClock()
+                    post_in_batches(database, org, calendar, fresh, typed_by(who), clock)
     rows = [
         {"team": team, "month": month, "entries": entries, "moved_nanos": nanos}
         for (team, month), (entries, nanos) in sorted(sums.items())
@@ -84,21 +81,6 @@ def rerate(
         typer.echo(json.dumps(told))
     else:
         _print(rows, rerating, dry_run)
-
-
-def post_in_batches(
-    database: Database, org: str, rules: Routes, corrections: list[Correction]
-) -> None:
-    """Post corrections, so many to a transaction; what was posted stays if a later batch fails.
-
-    Raises DatabaseConflict when one of them was posted already, DatabaseDown.
-    """
-    calendar = Calendar(rules.time_zone, rules.week_starts, rules.fiscal_year_starts)
-    adjustments = Adjustments(org, database.engine_name, calendar)
-    for start in range(0, len(corrections), TOGETHER):
-        with database.writing() as cursor:
-            batch = corrections[start : start + TOGETHER]
-            adjustments.post(cursor, batch, typed_by(batch[0].author), SystemClock().now())
 
 
 def author_of(named: str) -> str:

@@ -9,12 +9,15 @@ host and to https.
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from gateway.doors.multipart import FORM_WITH_FILES, parts_of
 from gateway.errors import BadRequest, CallerLeft, Forbidden, TooLarge
+from gateway.web.pages import Upload
 
 SESSION = "jobgate_session"
 """The cookie with the token of a session."""
@@ -99,14 +102,30 @@ async def posted(request: Request, bytes_at_most: int) -> dict[str, str]:
 
     Raises Forbidden when another site sent it, TooLarge, and BadRequest for what is no form.
     """
-    refuse_others(request)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        raise BadRequest("this is not a form")
-    body = await _read(request, bytes_at_most)
+    body = await _body(request, _FORM, bytes_at_most)
     try:
-        return fields(body.decode("ascii"))
+        return await asyncio.to_thread(lambda: fields(body.decode("ascii")))
     except (UnicodeDecodeError, ValueError):
         raise BadRequest("this form cannot be read") from None
+
+
+async def posted_with_files(
+    request: Request, bytes_at_most: int
+) -> tuple[dict[str, str], list[Upload]]:
+    """The same of a form with files, and the files. Raises as `posted` does."""
+    body = await _body(request, FORM_WITH_FILES, bytes_at_most)
+    try:
+        return await asyncio.to_thread(parts_of, request.headers["content-type"], body)
+    except ValueError:
+        raise BadRequest("this form cannot be read") from None
+
+
+async def _body(request: Request, media_type: str, bytes_at_most: int) -> bytes:
+    """What a form of our own has sent."""
+    refuse_others(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
+        raise BadRequest("this is not a form")
+    return await _read(request, bytes_at_most)
 
 
 def refuse_others(request: Request) -> None:

@@ -7,8 +7,8 @@ nothing; no page is cached; what goes wrong is told on a page, without a word of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from babel import Locale
@@ -24,19 +24,32 @@ from gateway.doors.answers import answer_http_error, as_gateway_error
 from gateway.doors.browsers import (
     SAID,
     SESSION,
-    base_url,
     fields,
     forget,
     kept,
     posted,
+    posted_with_files,
     protected,
     say_next,
 )
 from gateway.doors.entrance import peer_of
+from gateway.doors.places import Places
 from gateway.doors.policy import POLICY, allow, mapped
 from gateway.errors import BadRequest, Forbidden, GatewayError, NotAuthenticated, NotFound
 from gateway.web.assets import PLACE, Assets
-from gateway.web.pages import SECTIONS, Answer, Download, Html, Page, Redirect, Section, Visit, link
+from gateway.web.pages import (
+    SECTIONS,
+    Answer,
+    Download,
+    Errand,
+    Html,
+    Page,
+    Redirect,
+    Section,
+    Upload,
+    Visit,
+    link,
+)
 from gateway.web.rendering import Renderer
 from gateway.web.sources import Sources
 from gateway.web.wording import Locales, Wording
@@ -56,6 +69,7 @@ class PageParts:
     assets: Assets
     renderer: Renderer
     locales: Locales
+    places: Places
 
 
 class PageDoor:
@@ -115,14 +129,24 @@ class PageDoor:
         looked = asyncio.to_thread(self._find, token, peer_of(request.scope), page)
         principal = await mapped(looked, page.method)
         form: Mapping[str, str] = {}
+        files: Sequence[Upload] = ()
         if page.method == "POST":
-            form = await posted(request, page.form_bytes_at_most)
+            if page.takes_files:
+                form, files = await posted_with_files(request, page.form_bytes_at_most)
+            else:
+                form = await posted(request, page.form_bytes_at_most)
             if not is_form_token(form.get(_FORM_TOKEN, ""), token):
                 raise Forbidden("this form is not of this session; load the page again")
-        visit = self._visit(request, principal, form)
-        return await mapped(
-            asyncio.to_thread(self._respond, page, visit, request, token), page.method
+        visit = replace(self._visit(request, principal, form), files=files)
+        made = await mapped(
+            asyncio.to_thread(self._respond, page.answer, visit, request, token), page.method
         )
+        if isinstance(made, Response):
+            return made
+        told = await mapped(made.run(), page.method)
+        done = await asyncio.to_thread(self._respond, lambda _: told, visit, request, token)
+        assert isinstance(done, Response)  # noqa: S101 - an errand ends in no other
+        return done
 
     def _find(self, token: str, address: str, page: Page) -> Principal:
         principal = self._parts.sessions.find(token, address).principal
@@ -144,15 +168,22 @@ class PageDoor:
             form=form,
             say=Wording(self._locale(request), self._parts.sources.live().time_zone),
             now=self._parts.sources.clock.now(),
-            base_url=base_url(request),
+            base_url=self._parts.places.of_apps(request),
         )
 
     def _locale(self, request: Request) -> Locale:
         return self._parts.locales.best(request.headers.get("accept-language"))
 
-    def _respond(self, page: Page, visit: Visit, request: Request, token: str) -> Response:
-        """Ask the page, and make its answer ready to be sent. Blocks."""
-        answer: Answer = page.answer(visit)
+    def _respond(
+        self, ask: Callable[[Visit], Answer], visit: Visit, request: Request, token: str
+    ) -> Response | Errand:
+        """Ask the page, and make its answer ready to be sent; an errand is still to be done.
+
+        Blocks.
+        """
+        answer = ask(visit)
+        if isinstance(answer, Errand):
+            return answer
         if isinstance(answer, Download):
             told = {"content-disposition": f'attachment; filename="{answer.name}"'}
             return StreamingResponse(answer.parts, 200, told, answer.media_type)

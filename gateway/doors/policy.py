@@ -110,6 +110,11 @@ POLICY: Mapping[tuple[str, str], Permission | Open] = {
     ("GET", "/reports/statement.csv"): _P.READ_BOOKS,
     ("GET", "/reports/statement.json"): _P.READ_BOOKS,
     ("GET", "/reports/focus.csv"): _P.READ_BOOKS,
+    ("GET", "/reports/closing"): _P.KEEP_BOOKS,
+    ("POST", "/reports/closing"): _P.KEEP_BOOKS,
+    ("GET", "/reports/bills"): _P.KEEP_BOOKS,
+    ("POST", "/reports/bills"): _P.KEEP_BOOKS,
+    ("POST", "/reports/bills/corrections"): _P.KEEP_BOOKS,
     ("GET", "/callers"): _P.READ_DIRECTORY,
     ("POST", "/callers/teams"): _P.CHANGE_TEAMS,
     ("POST", "/callers/teams/{name}/remove"): _P.CHANGE_TEAMS,
@@ -131,6 +136,9 @@ POLICY: Mapping[tuple[str, str], Permission | Open] = {
     ("GET", "/routes/history"): _P.CHANGE_ROUTES,
     ("GET", "/routes/versions/{number}"): _P.CHANGE_ROUTES,
     ("POST", "/routes/versions/{number}/restore"): _P.CHANGE_ROUTES,
+    ("GET", "/alerts"): _P.SEND_ALERTS,
+    ("POST", "/alerts/test"): _P.SEND_ALERTS,
+    ("POST", "/alerts/{delivery_id}/retry"): _P.SEND_ALERTS,
 }
 """What each method of each path asks for."""
 _FORMS = tuple((method, compile_path(path)[0]) for method, path in POLICY)

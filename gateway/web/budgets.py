@@ -101,7 +101,7 @@ class Budgets:
         form = visit.form
         name, subject = form.get("budget", ""), form.get("subject", "")
         try:
-            budget = budget_to_raise(self._sources.live().budgets, name, subject)
+            budget = budget_to_raise(self._sources.desk.budgets(), name, subject)
             self._sources.raises.grant(
                 budget.name,
                 subject,
@@ -144,8 +144,7 @@ class Budgets:
         if not wanted:
             raise NotFound(f"there is no budget {name[:64]!r} for {subject[:64] or 'all'!r}")
         line = wanted[0]
-        rules = {budget.name: budget for budget in self._sources.live().budgets}
-        budget = rules.get(name)
+        budget = {known.name: known for known in self._sources.desk.budgets()}.get(name)
         scope = budget.scope if budget is not None else Scope("key", subject)
         where = columns_of(scope, subject)
         calendar = self._sources.calendar()
@@ -205,17 +204,20 @@ def _burning_down(visit: Visit, line: Line, sums: dict[date, int], starts_at: in
     """What was left at the end of each day, beside an even pace; the last is what is left now.
 
     It is reckoned backwards from the balance: what was spent before the budget was there is not
-    a part of it.
+    a part of it. Where all that was spent is, a refund may leave more than the limit.
     """
     standing, say = line.standing, visit.say
     today, first = say.local(visit.now).date(), say.local(starts_at).date()
     last = say.local(standing.ends_at - 1).date()
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     left = standing.limit - standing.spent
+    counts_all = standing.spent == sum(sums.values())
     at_end: dict[date, int] = {}
     for day in (day for day in reversed(days) if day <= today):
         at_end[day] = left
-        left = min(standing.limit, left + sums.get(day, 0))
+        left += sums.get(day, 0)
+        if not counts_all:
+            left = min(standing.limit, left)
     even = [standing.limit - standing.limit * (n + 1) // len(days) for n in range(len(days))]
     points = [Point(day, at_end.get(day), pace) for day, pace in zip(days, even, strict=True)]
     if line.outlook is None:

@@ -8,7 +8,7 @@ to a team it shows only to those whose role reaches the team.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -18,6 +18,16 @@ from gateway.callers.roles import Permission, Principal
 from gateway.web.wording import Wording
 
 FORM_BYTES_AT_MOST = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was sent with a form."""
+
+    field: str
+    name: str
+    """As the browser calls it; nothing to be trusted."""
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +45,13 @@ class Visit:
     """The last value of each name; empty ones are left out."""
     form: Mapping[str, str]
     """The same of a form that was posted."""
+    files: Sequence[Upload] = ()
+    """What was sent with the form; none but where the page takes files."""
     say: Wording
     now: int
     """Microseconds since 1970: one moment for the whole page."""
     base_url: str
-    """Where the visitor reached us, such as http://127.0.0.1:4000."""
+    """Where apps reach /v1, such as http://127.0.0.1:4000."""
 
     @property
     def team(self) -> str | None:
@@ -78,7 +90,16 @@ class Download:
     parts: Iterator[bytes]
 
 
-Answer = Html | Redirect | Download
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Something that waits for others, such as a receiver of alerts: done on the event loop, and
+    not in a thread as pages are."""
+
+    run: Callable[[], Awaitable[Answer]]
+    """What the page answers in the end; no second errand."""
+
+
+Answer = Html | Redirect | Download | Errand
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +111,8 @@ class Page:
     """As Starlette writes it, such as /requests/{request_id}."""
     answer: Callable[[Visit], Answer]
     form_bytes_at_most: int = FORM_BYTES_AT_MOST
+    takes_files: bool = False
+    """Whether its form may have files with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +133,7 @@ SECTIONS = (
     Section("/reports", "Reports", "reports"),
     Section("/routes", "Routes", "routes"),
     Section("/callers", "Callers", "callers"),
+    Section("/alerts", "Alerts", "alerts"),
 )
 """The navigation, in its order; those that are not served, or not for a visitor, are left out."""
 

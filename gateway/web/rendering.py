@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gateway.callers.roles import Permission
+from gateway.treasury.bills import whole
 from gateway.web.assets import Assets
 from gateway.web.drawing import bar_width, spark_points
 from gateway.web.pages import Html, Section, Visit, link
@@ -42,6 +43,7 @@ class Renderer:
             spark_points=spark_points,
         )
         self._environment.filters["money_text"] = _money_text
+        self._environment.filters["round_nanos"] = whole
 
     def page(
         self, html: Html, visit: Visit, *, nav: Sequence[Section], csrf: str, said: str

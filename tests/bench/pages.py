@@ -42,6 +42,11 @@ PAGES = (
     "/requests?outcome=caller_left",
     "/requests?from=2020-01-01&team=nobody",
     "/requests?tag=run%3Dnobody",
+    "/reports",
+    "/reports?month={month}",
+    "/reports/closing?month={month}",
+    "/callers",
+    "/alerts",
 )
 
 
@@ -77,7 +82,9 @@ async def serve(rules: Any, url: str, month: str) -> bool:
 
 def main() -> int:
     """Write the books if need be, and measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--database", default="")
     parser.add_argument("--months", type=int, default=24)
     parser.add_argument("--scale", type=float, default=1.0)

@@ -6,8 +6,6 @@ the ledger that they claim to show.
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -32,10 +30,10 @@ from gateway.metering.usage import Usage
 from gateway.store.database import Database
 from gateway.store.schema import migrate
 from gateway.store.tables import Balance, BudgetRaise, Hold
-from tests.dashboards.reading import REPOSITORY, dashboard, panels
+from tests.dashboards.asking import PANELS, asked, filled_in, grant
+from tests.dashboards.reading import dashboard
 from tests.postgres import PostgresServer
 
-READER = REPOSITORY / "deploy" / "postgres" / "dashboards_reader.sql"
 NOW = datetime.now(UTC)
 """The queries ask the database for the time, so the books have to be of today."""
 HOUR = NOW.replace(minute=0, second=0, microsecond=0)
@@ -59,21 +57,9 @@ ENTRIES = (
 )
 USAGE = Usage(input=4, cache_read=3, output=2, reasoning=1)
 IN_RANGE = sum(entry[6] for entry in ENTRIES[:4])
-PANELS = {
-    panel["title"]: [target["rawSql"] for target in panel["targets"]]
-    for panel in [*panels("spend"), *panels("budgets")]
-}
 QUERIES = {
     f"{title} {n}": sql for title, queries in PANELS.items() for n, sql in enumerate(queries)
 }
-
-
-def filled_in(sql: str, **chosen: str) -> str:
-    """The query as Grafana sends it, for the last 24 hours."""
-    values = {"org": "acme", "bucket": "day", "time_zone": "UTC", "line": "house-usd"} | chosen
-    first, last = int((NOW - timedelta(days=1)).timestamp()), int(NOW.timestamp())
-    sql = re.sub(r"\$__unixEpochFilter\((\w+)\)", rf"\1 >= {first} AND \1 <= {last}", sql)
-    return re.sub(r"\$\{(\w+):sqlstring\}", lambda found: f"'{values[found[1]]}'", sql)
 
 
 @pytest.fixture(scope="module")
@@ -178,17 +164,10 @@ def hold() -> dict[str, Any]:
     }
 
 
-def grant(server: PostgresServer, url: str) -> None:
-    """Run the file that lets Grafana read, as deploy/compose.yaml does."""
-    command = [str(server.programs / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url]
-    environment = {"DASHBOARDS_PASSWORD": "it's only a test"}
-    subprocess.run([*command, "-f", str(READER)], check=True, env=environment)
-
-
 def ask(url: str, sql: str, **chosen: str) -> list[dict[str, Any]]:
-    """The rows of a query of the dashboard."""
-    with psycopg.connect(url, row_factory=psycopg.rows.dict_row) as connection:
-        return connection.execute(filled_in(sql, **chosen).encode()).fetchall()
+    """The rows of a query of the dashboard, for the last 24 hours."""
+    values = {"org": "acme", "bucket": "day", "time_zone": "UTC", "line": "house-usd"} | chosen
+    return asked(url, filled_in(sql, NOW - timedelta(days=1), NOW, values))
 
 
 @pytest.mark.parametrize("sql", QUERIES.values(), ids=QUERIES)

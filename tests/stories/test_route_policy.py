@@ -38,6 +38,7 @@ MAY = {
     Permission.CHANGE_KEYS: "platform platform@brand admin admin@brand",
     Permission.GRANT_ROLES: "admin admin@brand",
     Permission.CHANGE_BUDGETS: "finance admin",
+    Permission.KEEP_BOOKS: "finance admin",
     Permission.CHANGE_ROUTES: "platform admin",
     Permission.SEND_ALERTS: "finance platform admin",
 }

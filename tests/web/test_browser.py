@@ -48,6 +48,7 @@ PAGES = {
     "routes": "/routes",
     "missing": "/requests/req_that_is_not_there",
 }
+BILL = b"date,model,input_tokens,output_tokens,amount_usd\n2026-01-02,gpt-nobody,300,30,0.5\n"
 PEOPLE = {"finance": "finance", "platform": "platform", "developer": f"viewer@{TEAM}"}
 """The three kinds of people who look at pages, and their roles."""
 
@@ -275,6 +276,41 @@ async def test_a_budget_is_raised_in_the_browser(browser: Browser, gateway: Runn
             "The budget writing is raised."
         )
         await expect(tab.page.locator("table", has_text="the launch")).to_contain_text("in force")
+
+
+async def test_the_end_of_a_month_is_walked_in_the_browser(
+    browser: Browser, gateway: RunningGateway
+) -> None:
+    """From the reports to the question that closes a month, and a bill that is compared."""
+    async with looking(browser, gateway, "finance") as tab:
+        await tab.open("/reports")
+        await tab.page.click("text=Close 20")
+        await expect(tab.page.locator("h1")).to_contain_text("Close ")
+        await _looked_at(tab, "closing")
+        await tab.page.click("main button:text('Close 20')")
+        assert await tab.page.locator("[name=sure]").evaluate("box => box.matches(':invalid')")
+        await tab.open("/reports")
+        await tab.page.click("text=Compare a bill")
+        bill = {"name": "bill.csv", "mimeType": "text/csv", "buffer": BILL}
+        await tab.page.set_input_files("[name=files]", bill)  # type: ignore[arg-type]
+        await tab.page.select_option("[name=vendor]", "generic")
+        await tab.page.locator("button:text-is('Compare')").focus()
+        await tab.page.keyboard.press("Enter")
+        await expect(tab.page.locator("#result")).to_have_text("bill.csv")
+        await expect(tab.page.locator("table[data-by=difference]")).to_contain_text("around")
+        await _looked_at(tab, "bill")
+
+
+async def _looked_at(tab: Looking, name: str) -> None:
+    for scheme in ("light", "dark"):
+        await tab.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        await tab.shoot(f"finance-{name}-{scheme}")
+        assert await tab.faults() == [], (name, scheme)
+    await tab.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    await tab.fits(PHONE[0])
+    await tab.shoot(f"finance-{name}-phone")
+    assert await tab.faults() == [], name
+    await tab.page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
 
 
 async def test_figures_are_written_as_the_reader_writes_them(

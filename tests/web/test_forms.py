@@ -58,6 +58,23 @@ async def test_a_raise_is_granted_shown_logged_and_ended(
     assert "ended early" in (await finance.get(ONE)).text
 
 
+async def test_the_own_budget_of_a_key_is_raised_on_its_page(
+    gateway: RunningGateway, finance: Visitor
+) -> None:
+    gateway.key(app="batch", budget_nanos=5 * 10**9, budget_period="month")
+    (name,) = [b.name for b in gateway.gateway._registry.own_budgets()]
+    key_id = name.removeprefix("key ")
+    place = f"/budgets/one?name={name}&subject={key_id}"
+    assert 5_000_000_000 in (await finance.get(place)).page.figures
+
+    wanted = {**RAISE, "budget": name, "subject": key_id}
+    seen = await finance.fill_in(place, "/budgets/raises", **wanted)
+
+    assert seen.status == 303, seen.text
+    assert raises(gateway) == [25_500_000_000]
+    assert 30_500_000_000 in (await finance.get(place)).page.figures
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -148,6 +149,15 @@ class Visitor:
         assert found is not None
         return await self.post(path, {"csrf": found[1], **fields})
 
+    async def send_files(self, at: str, path: str, files: dict[str, bytes], **fields: str) -> Seen:
+        """Send a form with files, with the token that stands on the page `at`."""
+        found = FORM_TOKEN.search((await self.get(at)).text)
+        assert found is not None
+        form = aiohttp.FormData({"csrf": found[1], **fields}, default_to_multipart=True)
+        for name, content in files.items():
+            form.add_field("files", io.BytesIO(content), filename=name)
+        return await self._send("POST", path, form, {})
+
     async def sign_in(self, key: str, place: str = "/") -> Seen:
         """Sign in with a key."""
         return await self.fill_in("/sign-in", "/sign-in", key=key, next=place)
@@ -162,7 +172,11 @@ class Visitor:
         self.http.cookie_jar.update_cookies({SESSION: token}, response_url=_url(self.gateway))
 
     async def _send(
-        self, method: str, path: str, fields: dict[str, str] | None, headers: dict[str, str]
+        self,
+        method: str,
+        path: str,
+        fields: dict[str, str] | aiohttp.FormData | None,
+        headers: dict[str, str],
     ) -> Seen:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self.http.request(

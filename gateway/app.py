@@ -32,6 +32,7 @@ from gateway.doors.entrance import Entrance
 from gateway.doors.front import Front
 from gateway.doors.office import TwoSides, WayIn, furnish, parse_address
 from gateway.doors.operations import BudgetGauges, OperationsDoors
+from gateway.doors.places import places_in
 from gateway.doors.refusals import Refusals
 from gateway.doors.requests import MANNERS, RequestDoor
 from gateway.jobs.residency import prove
@@ -263,7 +264,8 @@ class Gateway:
             source=lambda: self.reloader.source,
         )
         sessions = Sessions(self.database, self.settings.org, self.clock, self._keys)
-        way_in = WayIn(entrance, sessions, load_sign_in(self.settings.oidc, self.clock))
+        service = load_sign_in(self.settings.oidc, self.clock)
+        way_in = WayIn(entrance, sessions, service, places_in(self.settings))
         furnish(office, sources, way_in, self._refusals, self.reloader, self.alerting)
         return app, office
 

@@ -32,6 +32,11 @@ class Settings:
     port: int = 4000
     office_address: str = ""
     """Host and port for the admin API, the pages, /docs and /metrics; empty for the public ones."""
+    public_url: str = ""
+    """Where apps, and people unless the office is elsewhere, reach it, such as
+    https://jobgate.example.com; what the browser says when empty."""
+    office_url: str = ""
+    """Where people reach an office that has an address of its own; the same."""
     oidc: OidcSettings | None = None
     org: str = "main"
     """The key under which this organisation's rows stand in the database."""

@@ -203,11 +203,11 @@ class Registry:
         return [_told(_columns(row)) for row in rows]
 
     def own_budgets(self) -> list[Budget]:
-        """The budgets that keys have of their own, of those that are not revoked."""
+        """The budgets that keys have of their own, of those that are not over."""
         return [
             own_budget(key["id"], key["budget_nanos"], key["budget_period"])
             for key in self.all()
-            if key["budget_nanos"] is not None and key["revoked_at"] is None
+            if key["budget_nanos"] is not None and not self._over(key)
         ]
 
     def _in_use(self, cursor: Cursor, key_id: str, allowed: Allowed) -> dict[str, Any]:
@@ -215,10 +215,14 @@ class Registry:
         if row is None:
             raise NotFound(f"there is no key {key_id!r}")
         allowed(_told(row))
-        over = row["expires_at"] is not None and row["expires_at"] <= self._clock.now()
-        if over or row["revoked_at"] is not None:
+        if self._over(row):
             raise ConfigurationError([f"{key_id} is over; make a new key"])
         return row
+
+    def _over(self, key: Mapping[str, Any]) -> bool:
+        """Whether a key is revoked, or has expired by now."""
+        expired = key["expires_at"] is not None and key["expires_at"] <= self._clock.now()
+        return expired or key["revoked_at"] is not None
 
     def _find(self, cursor: Cursor, key_id: str) -> dict[str, Any] | None:
         found = cursor.rows(self._one, {"in_org": self._org, "key_id": key_id})

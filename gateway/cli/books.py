@@ -20,10 +20,12 @@ from gateway.cli.opening import open_books
 from gateway.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_ORG,
+    DEFAULT_PROCESSES,
     DEFAULT_ROUTES,
     AsJson,
     DatabaseUrl,
     Organisation,
+    Processes,
     RoutesFile,
     err,
     interactive,
@@ -85,6 +87,7 @@ def report(
 def audit(
     *,
     as_json: AsJson = False,
+    processes: Processes = DEFAULT_PROCESSES,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     org: Organisation = DEFAULT_ORG,
 ) -> None:
@@ -105,6 +108,7 @@ def audit(
         findings, entries = run_audit(
             database,
             org,
+            processes=processes,
             progress=lambda read, all_: progress.update(task, completed=read, total=all_),
         )
     _print_findings(findings, entries, as_json)

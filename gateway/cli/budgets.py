@@ -59,7 +59,7 @@ def list_budgets(
         with open_books(database_url) as database:
             clock = SystemClock()
             raises = Raises(RaiseBook(database, org, clock).all())
-            standings = Standings(database, org, rules.budgets, calendar)
+            standings = Standings(database, org, _known(rules, database, org), calendar)
             found = standings.at(clock.now(), raises)
     if as_json:
         typer.echo(json.dumps([_told_standing(standing) for standing in found]))
@@ -99,7 +99,7 @@ def raise_budget(
         rules = read_routes(routes)[0]
         end = parse_until(until, rules.time_zone)
         with open_books(database_url) as database:
-            budget = budget_to_raise(_known(rules, database, org), _full(name), subject)
+            budget = budget_to_raise(_known(rules, database, org), name, subject)
             amount = parse_amount(by, budget)
             book = RaiseBook(database, org, SystemClock())
             who = typed_by(author)
@@ -180,11 +180,6 @@ def parse_until(text: str, zone: ZoneInfo) -> int:
 def _known(rules: Routes, database: Database, org: str) -> list[Budget]:
     """The budgets of routes.yaml, and those that keys have of their own."""
     return [*rules.budgets, *Registry(database, org, SystemClock()).own_budgets()]
-
-
-def _full(name: str) -> str:
-    """The name of a budget, where the id of its key will do."""
-    return f"key {name}" if name.startswith("key_") else name
 
 
 def _shown(moment: int, zone: ZoneInfo) -> str:

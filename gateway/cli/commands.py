@@ -21,6 +21,8 @@ PLACES: Mapping[str, str] = MappingProxyType(
         "doctor": "gateway.cli.doctor:doctor",
         "routes": "gateway.cli.versions:commands",
         "keys": "gateway.cli.keys:commands",
+        "teams": "gateway.cli.directory:teams",
+        "apps": "gateway.cli.directory:apps",
         "budgets": "gateway.cli.budgets:commands",
         "alerts": "gateway.cli.alerts:commands",
         "report": "gateway.cli.books:report",

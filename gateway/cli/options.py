@@ -43,7 +43,10 @@ Organisation = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_PROCESSES_AT_MOST = 16
+Processes = Annotated[int, typer.Option(min=1, max=_PROCESSES_AT_MOST, help="How many work at it.")]
 
+DEFAULT_PROCESSES = min(_PROCESSES_AT_MOST, os.cpu_count() or 1)
 DEFAULT_ROUTES = Path("routes.yaml")
 PRICE_BOOK_VARIABLE = "JOBGATE_PRICE_BOOK"
 """The environment variable that names a price book to use instead of the bundled one."""

@@ -65,6 +65,22 @@ OfficeAddress = Annotated[
         help="HOST:PORT for the admin API, pages, /docs and /metrics; they leave the public port.",
     ),
 ]
+PublicUrl = Annotated[
+    str,
+    typer.Option(
+        "--public-url",
+        envvar="JOBGATE_PUBLIC_URL",
+        help="Where it is reached from outside, such as https://jobgate.example.com.",
+    ),
+]
+OfficeUrl = Annotated[
+    str,
+    typer.Option(
+        "--office-url",
+        envvar="JOBGATE_OFFICE_URL",
+        help="The same of an office that has an address of its own.",
+    ),
+]
 LogLevel = Annotated[str, typer.Option(envvar="JOBGATE_LOG_LEVEL", help="debug, info, warning.")]
 
 
@@ -77,6 +93,8 @@ def serve(
     org: Organisation = DEFAULT_ORG,
     full_sync: FullSync = False,
     office_address: OfficeAddress = "",
+    public_url: PublicUrl = "",
+    office_url: OfficeUrl = "",
     log_level: LogLevel = "info",
 ) -> None:
     """Serve the gateway until SIGTERM or Ctrl-C."""
@@ -90,6 +108,8 @@ def serve(
         org=org,
         full_sync=full_sync,
         office_address=office_address,
+        public_url=public_url,
+        office_url=office_url,
         oidc=oidc,
     )
     set_up_logging(log_level)
@@ -103,6 +123,11 @@ def serve(
     logging.getLogger(__name__).info("serving %s on http://%s:%d", routes, host, port)
     if office_address:
         logging.getLogger(__name__).info("the office is on http://%s", office_address)
+    if oidc and not (office_url if office_address else public_url):
+        name = "JOBGATE_OFFICE_URL" if office_address else "JOBGATE_PUBLIC_URL"
+        logging.getLogger(__name__).warning(
+            "%s is not set: a sign-in returns to whatever host the browser names", name
+        )
     run(gateway)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,9 +21,11 @@ from gateway.cli.opening import open_books
 from gateway.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_ORG,
+    DEFAULT_PROCESSES,
     DEFAULT_ROUTES,
     DatabaseUrl,
     Organisation,
+    Processes,
     RoutesFile,
     err,
     interactive,
@@ -45,7 +46,6 @@ from gateway.money import quantity
 
 DAYS_AT_MOST = 3660
 _PERCENT = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?%?")
-_PROCESSES_AT_MOST = 16
 
 
 class Format(StrEnum):
@@ -77,9 +77,7 @@ def whatif(
     prices_on: Annotated[
         str, typer.Option(help="Use the prices of a day; else those of each request's own.")
     ] = "",
-    processes: Annotated[
-        int, typer.Option(min=1, max=_PROCESSES_AT_MOST, help="How many work at it.")
-    ] = min(_PROCESSES_AT_MOST, os.cpu_count() or 1),
+    processes: Processes = DEFAULT_PROCESSES,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     routes: RoutesFile = DEFAULT_ROUTES,
     org: Organisation = DEFAULT_ORG,

@@ -1,7 +1,8 @@
 """/admin/v1/budgets and /admin/v1/raises: how budgets stand, and more money for one for a while.
 
-What routes.yaml says of budgets is changed there and nowhere else; here they are raised until a
-moment, with a reason. No role for one team does that: a team does not move its own limits.
+What routes.yaml says of budgets is changed there and nowhere else, and a key keeps the budget that
+it was made with; here they are raised until a moment, with a reason. No role for one team does
+that: a team does not move its own limits.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ _AMOUNTS = ("limit", "spent", "held", "left")
 
 
 class RaiseToGrant(Body):
-    """More for a budget of routes.yaml, until a moment."""
+    """More for a budget, until a moment."""
 
     budget: Annotated[str, Field(max_length=200)]
+    """Its name in routes.yaml, or a key's id for the key's own."""
     subject: Annotated[str, Field(max_length=200)] = ""
     """The team, app, job, tag value or key; empty for every one."""
     amount: Annotated[str, Field(max_length=30, examples=["100"])]
@@ -68,7 +70,7 @@ def budgets_router(guard: Guard, desk: BudgetDesk) -> APIRouter:
     @router.post("/raises", status_code=201)
     def grant_raise(actor: Acting, body: RaiseToGrant) -> dict[str, Any]:
         """Raise a budget until a moment, with a reason."""
-        budget = budget_to_raise(desk.live().budgets, body.budget, body.subject)
+        budget = budget_to_raise(desk.budgets(), body.budget, body.subject)
         granted = desk.book.grant(
             budget.name,
             body.subject,

@@ -7,6 +7,7 @@ what is the office's is not there in public, and /v1 is not there in the office.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import FastAPI
@@ -26,6 +27,7 @@ from gateway.doors.entrance import Entrance
 from gateway.doors.keys import KeyDesk, keys_router
 from gateway.doors.oidc import WAY, OidcDoor
 from gateway.doors.pages import PageDoor, PageParts
+from gateway.doors.places import Places
 from gateway.doors.policy import Guard
 from gateway.doors.refusals import Refusals
 from gateway.doors.sign_in import SignIn
@@ -35,6 +37,7 @@ from gateway.insight.explaining import Explainer
 from gateway.pipeline.reloading import Reloader
 from gateway.web.all_pages import all_pages
 from gateway.web.assets import Assets
+from gateway.web.pages import Page
 from gateway.web.rendering import Renderer
 from gateway.web.sources import Sources
 from gateway.web.wording import Locales
@@ -42,12 +45,13 @@ from gateway.web.wording import Locales
 
 @dataclass(frozen=True, slots=True)
 class WayIn:
-    """How people get into the office: with a key, or with a session; a key began it, or a
-    sign-in service, if there is one."""
+    """How people get into the office, and where it is: with a key, or with a session; a key began
+    it, or a sign-in service, if there is one."""
 
     entrance: Entrance
     sessions: Sessions
     service: SignInService | None
+    places: Places
 
 
 def furnish(
@@ -73,16 +77,16 @@ def furnish(
     ):
         office.include_router(router)
     document(office)
-    _add_pages(office, sources, way_in, why)
+    _add_pages(office, sources, way_in, all_pages(sources, why.told, alerting))
 
 
-def _add_pages(office: FastAPI, sources: Sources, way_in: WayIn, why: Why) -> None:
+def _add_pages(office: FastAPI, sources: Sources, way_in: WayIn, pages: Sequence[Page]) -> None:
     """Put every page, the files that pages need, and the way in to them into the office."""
     assets = Assets()
-    parts = PageParts(sources, way_in.sessions, assets, Renderer(assets), Locales())
-    door = PageDoor(parts, all_pages(sources, why.told))
+    parts = PageParts(sources, way_in.sessions, assets, Renderer(assets), Locales(), way_in.places)
+    door = PageDoor(parts, pages)
     sign_in = SignIn(parts, way_in.entrance, door, [WAY] if way_in.service else [])
-    oidc = OidcDoor(way_in.service, way_in.sessions, sign_in)
+    oidc = OidcDoor(way_in.service, way_in.sessions, sign_in, way_in.places)
     office.router.routes.extend([*door.routes(), *sign_in.routes(), *oidc.routes()])
     office.add_exception_handler(HTTPException, door.missing)
 

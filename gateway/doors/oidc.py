@@ -19,9 +19,10 @@ from gateway.callers.sessions import Sessions
 from gateway.callers.sign_in_loading import SignInService
 from gateway.callers.throttle import Throttle
 from gateway.doors.answers import as_gateway_error
-from gateway.doors.browsers import base_url, fields, forget, keep, kept, protected, way_back
+from gateway.doors.browsers import fields, forget, keep, kept, protected, way_back
 from gateway.doors.entrance import peer_of
 from gateway.doors.pages import SIGN_IN
+from gateway.doors.places import Places
 from gateway.doors.policy import mapped
 from gateway.doors.sign_in import SignIn
 from gateway.errors import BadRequest, NotAuthenticated
@@ -40,8 +41,15 @@ log = logging.getLogger(__name__)
 class OidcDoor:
     """The two places that a browser passes; without a service both lead to the sign-in page."""
 
-    def __init__(self, service: SignInService | None, sessions: Sessions, sign_in: SignIn) -> None:
+    def __init__(
+        self,
+        service: SignInService | None,
+        sessions: Sessions,
+        sign_in: SignIn,
+        places: Places,
+    ) -> None:
         self._service, self._sessions, self._sign_in = service, sessions, sign_in
+        self._places = places
         self._throttle = Throttle()
 
     def routes(self) -> list[Route]:
@@ -57,7 +65,7 @@ class OidcDoor:
         if self._service is None:
             return protected(RedirectResponse(SIGN_IN, 303))
         try:
-            there = await self._service.way_there(base_url(request) + BACK, secret)
+            there = await self._service.way_there(self._back(request), secret)
         except Exception as error:
             return self._sign_in.refused(request, place, as_gateway_error(error))
         answer = RedirectResponse(there, 303)
@@ -76,6 +84,10 @@ class OidcDoor:
         forget(answer, request, _ERRAND)
         return answer
 
+    def _back(self, request: Request) -> str:
+        """The address that the service sends the browser back to."""
+        return self._places.of_pages(request) + BACK
+
     async def _let_in(
         self, request: Request, service: SignInService, secret: str, place: str
     ) -> Response:
@@ -87,7 +99,7 @@ class OidcDoor:
         except ValueError:
             raise BadRequest("this address has too many fields") from None
         try:
-            person = await service.person(told, base_url(request) + BACK, secret)
+            person = await service.person(told, self._back(request), secret)
         except NotAuthenticated:
             self._throttle.failed(address)
             raise

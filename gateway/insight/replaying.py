@@ -7,11 +7,9 @@ as texts: the rules are read from them in each process, exactly as they were rea
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from functools import partial
 
 import msgspec
 
@@ -25,7 +23,7 @@ from gateway.jobs.routes import Routes
 from gateway.ledger.reading import Books
 from gateway.prices.book import PriceBook
 from gateway.store.database import Database
-from gateway.store.failing import DatabaseDown
+from gateway.store.processes import Crew
 
 Load = Callable[[Files], tuple[Routes, PriceBook]]
 """Reads rules and the price book beside them. Raises ConfigurationError."""
@@ -80,7 +78,7 @@ class Worker:
         self._asked = self.terms.asked(eras)
         self._work, self._database = work, Database(work.url)
 
-    def replay(self, part: Part) -> Tally:
+    def take(self, part: Part) -> Tally:
         """What the entries of a part come to. Raises DatabaseDown."""
         replay = Replay(self._placings[part.era], self.terms.budgets, self._work.slot)
         with self._database.reading() as cursor:
@@ -108,69 +106,15 @@ def _here(work: Work, parts: Sequence[Part]) -> Iterator[Tally]:
     worker = Worker(work)
     try:
         for part in parts:
-            yield worker.replay(part)
+            yield worker.take(part)
     finally:
         worker.close()
 
 
 def _in_others(work: Work, parts: Sequence[Part], processes: int) -> Iterator[Tally]:
-    """Each process is given the next part when it is done with one; none is left behind."""
-    context = multiprocessing.get_context("spawn")
-    waiting = list(reversed(parts))
-    lines: dict[Connection, SpawnProcess] = {}
-    try:
-        for _ in range(min(processes, len(parts))):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-            process.start()
-            theirs.close()
-            lines[ours] = process
-            ours.send(waiting.pop())
-        busy = set(lines)
-        while busy:
-            for line in wait(list(busy)):
-                assert isinstance(line, Connection)  # noqa: S101 - for mypy: nothing else is there
-                answer = _answer(line)
-                if waiting:
-                    line.send(waiting.pop())
-                else:
-                    line.send(None)
-                    busy.discard(line)
-                yield answer
-    finally:
-        for line, process in lines.items():
-            line.close()  # whoever waits for more sees the end of it
-            process.join(_SECONDS_TO_END)
-            if process.is_alive():
-                process.terminate()
-
-
-_SECONDS_TO_END = 5.0
-
-
-def _answer(line: Connection) -> Tally:
-    try:
-        answer = line.recv()
-    except EOFError:
-        raise DatabaseDown("a process of the replay ended before it was done") from None
-    if isinstance(answer, Tally):
-        return answer
-    raise DatabaseDown(str(answer))
-
-
-def _serve(line: Connection, work: Work) -> None:
-    """Replay what comes over the line until nothing more comes."""
-    worker = Worker(work)
-    try:
-        while (part := line.recv()) is not None:
-            try:
-                line.send(worker.replay(part))
-            except DatabaseDown as error:
-                line.send(str(error))
-    except EOFError:  # nobody waits for it any more
-        return
-    finally:
-        worker.close()
+    with Crew(partial(Worker, work), min(processes, len(parts))) as crew:
+        for _, tally in crew.share(parts):
+            yield tally
 
 
 def read_rules(load: Load, texts: Texts | None) -> Routes | None:

@@ -162,7 +162,7 @@ def _timed(work: Work, history: History, hits: Sequence[Hit]) -> list[Hit]:
     try:
         for slot in {hit.slot for hit in hits}:
             era = sum(border <= slot for border in history.borders)
-            found[slot] = worker.replay(Part(slot, slot + work.slot, 0, era)).series
+            found[slot] = worker.take(Part(slot, slot + work.slot, 0, era)).series
         budgets = worker.terms.budgets
         return [_to_the_second(found[hit.slot], budgets.index(hit.budget), hit) for hit in hits]
     finally:

@@ -2,26 +2,39 @@
 
 To add a law is to write a function and a line: here for what is small and read at once, in `lines`
 for what each entry has to be. Entries are read a stretch at a time, so ten million take no more
-memory than a few thousand. The sums are made by the database.
+memory than a few thousand. The sums are made by the database. Many entries are shared out to
+several processes, which all read the same moment; what is found does not depend on it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from gateway.callers.changes import ChangeLog
 from gateway.ledger.lines import Lines
 from gateway.ledger.months import CLOSED_UNTIL, closed_months, totals
-from gateway.ledger.projections import Balances, Rollups
-from gateway.ledger.reading import Books, EntryCheck, Finding
+from gateway.ledger.projections import Balances
+from gateway.ledger.ranges import Found, Reader, Share, ranges_of, read_range
+from gateway.ledger.reading import Books, Finding, Hours
 from gateway.store.database import Database
+from gateway.store.failing import DatabaseDown
+from gateway.store.moments import Moment, NotShared, shared
+from gateway.store.processes import Crew
 
 __all__ = ["Finding", "audit"]
 
-_SHOWN = 20
-"""Findings of one check that are listed; more of the same are counted."""
+Progress = Callable[[int, int], None]
+"""Is told how many entries have been read, and how many there should be."""
+_ALONE = 500_000
+"""Entries that are sooner read than other processes are started."""
+_RANGE = 200_000
+"""Entries that a process reads before it says how far it is."""
+_SECONDS_TO_START = 30.0
+_SECONDS_TO_JOIN = 1.0
+"""On SQLite nobody can write meanwhile; it takes some milliseconds."""
+_Crew = Crew[Moment | Hours | None, Share]
+_Shares = Iterator[tuple[int, Share]]
 
 
 def a_hold_ends_once(books: Books) -> Iterator[Finding]:
@@ -101,54 +114,78 @@ def audit(
     database: Database,
     org: str,
     *,
-    progress: Callable[[int, int], None] = lambda _read, _expected: None,
+    processes: int = 1,
+    progress: Progress = lambda _read, _expected: None,
 ) -> tuple[list[Finding], int]:
     """Run every check; returns the findings and how many entries were looked at.
 
-    `progress` is told again and again how many entries have been read, of how many there should
-    be by the roll-ups. Raises DatabaseDown.
+    Many entries are read by so many processes. `progress` is told again and again how many entries
+    have been read, of how many there should be by the roll-ups. Raises DatabaseDown.
     """
-    found, balances, rollups = _Found(), Balances(), Rollups()
-    by_part: Sequence[EntryCheck] = (rollups, Lines())
+    if processes > 1:
+        with database.reading() as cursor:
+            many = _expected(Books(cursor, org, database.is_sqlite)) > _ALONE
+        if many:
+            url = database.url.render_as_string(hide_password=False)
+            with Crew(partial(Reader, url, org), processes) as crew:
+                try:
+                    return _together(database, org, crew, progress)
+                except NotShared:  # this process alone comes to the same, later
+                    pass
     with database.reading() as cursor:
         books = Books(cursor, org, database.is_sqlite)
-        ((counted,),) = books.rows("SELECT SUM(entries) FROM rollups WHERE org = :org")
-        expected = int(counted or 0)
-        progress(0, expected)
-        for check in CHECKS:
-            found.add(check.__name__, check(books))
-        for stretch in books.stretches():
-            found.add(balances.name, balances.add(stretch))
-            for part in stretch.parts():
-                for check_of_part in by_part:
-                    found.add(check_of_part.name, check_of_part.add(part))
-                progress(rollups.entries, expected)
-        for check_of_entries in (balances, *by_part):
-            found.add(check_of_entries.name, check_of_entries.end(books))
-    return found.listed(), rollups.entries
+        return _audited(books, progress, lambda ranges: _read_here(books, ranges, progress))
 
 
-@dataclass(slots=True)
-class _Found:
-    """Findings by check and law: some of each are kept, all are counted."""
+def _together(
+    database: Database, org: str, crew: _Crew, progress: Progress
+) -> tuple[list[Finding], int]:
+    """The audit with the entries shared out. Raises NotShared, DatabaseDown."""
+    try:
+        crew.each(None, _SECONDS_TO_START)
+    except DatabaseDown as error:
+        raise NotShared(str(error)) from error
+    with shared(database, lambda moment: crew.each(moment, _SECONDS_TO_JOIN)) as cursor:
+        return _audited(Books(cursor, org, database.is_sqlite), progress, crew.share)
 
-    _kept: dict[tuple[str, str], list[Finding]] = field(default_factory=dict)
-    _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def add(self, check: str, findings: Iterable[Finding]) -> None:
-        """What a check has found now."""
-        for finding in findings:
-            place = (check, finding.law)
-            self._counts[place] += 1
-            if self._counts[place] <= _SHOWN:
-                self._kept.setdefault(place, []).append(finding)
+def _audited(
+    books: Books, progress: Progress, share: Callable[[Sequence[Hours]], _Shares]
+) -> tuple[list[Finding], int]:
+    """Every check, with the entries read as `share` does it, in whatever order."""
+    found, balances, entries, expected = Found(), Balances(), 0, _expected(books)
+    progress(0, expected)
+    ranges = ranges_of(books, _RANGE)
+    in_order = [Found() for _ in ranges]
+    shares = share(ranges)
+    for check in CHECKS:
+        found.add(check.__name__, check(books))
+    for place, of_range in shares:
+        in_order[place] = of_range.found
+        balances.join(of_range.balances)
+        entries += of_range.entries
+        progress(entries, expected)
+        list(books.rows("SELECT 1"))  # a server may hang up on who asks nothing for long
+    for of_hours in in_order:
+        found.join(of_hours)
+    found.add(balances.name, balances.end(books))
+    return found.listed(), entries
 
-    def listed(self) -> list[Finding]:
-        """What is shown, and how many more there are."""
-        listed: list[Finding] = []
-        for place, kept in self._kept.items():
-            listed += kept
-            if (more := self._counts[place] - len(kept)) > 0:
-                check, law = place
-                listed.append(Finding(law, check, f"and {more} more like these"))
-        return listed
+
+def _read_here(books: Books, ranges: Sequence[Hours], progress: Progress) -> _Shares:
+    lines, expected, before = Lines(), _expected(books), 0
+    for place, hours in enumerate(ranges):
+        told = partial(_told, progress, before, expected)
+        of_range = read_range(books, hours, lines, told)
+        before += of_range.entries
+        yield place, of_range
+
+
+def _told(progress: Progress, before: int, expected: int, entries: int) -> None:
+    progress(before + entries, expected)
+
+
+def _expected(books: Books) -> int:
+    """How many entries there should be, by the roll-ups."""
+    ((counted,),) = books.rows("SELECT SUM(entries) FROM rollups WHERE org = :org")
+    return int(counted or 0)

@@ -1,15 +1,16 @@
 """Balances and roll-ups added up again from entries and holds, and laid beside what is kept.
 
-Each is told every stretch of the entries in order, and says at the end what differs. Roll-ups are
-compared as soon as their hour is over, so at most an hour of them is remembered.
+Each is told stretches of the entries in order, and says at the end what differs. Roll-ups are
+compared as soon as their hour is over, so at most an hour of them is remembered. Balances know no
+hours: those of several ranges are joined before the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gateway.ledger.reading import IN_STRETCH, Books, Finding, Stretch
+from gateway.ledger.reading import FOREVER, IN_STRETCH, Books, Finding, Hours, Stretch
 from gateway.store.tables import ROLLUP_DIMENSIONS, ROLLUP_SUMS
 
 _NANOS, _OVER_NANOS, _TOKENS, _OVER_TOKENS, _REQUESTS = range(5)
@@ -21,7 +22,6 @@ _DIMENSIONS = ", ".join(ROLLUP_DIMENSIONS)
 _SORTED = ", ".join(sorted(ROLLUP_DIMENSIONS, key=("app", "target").count, reverse=True))
 """What tells entries apart soonest comes first: SQLite sorts them."""
 _SUMS = ", ".join(f"SUM({name})" for name in ROLLUP_SUMS if name != "entries")
-_AFTER_ALL_HOURS = 2**62
 
 
 class Balances:
@@ -41,8 +41,13 @@ class Balances:
             " SUM(CASE WHEN tokens > ceiling_tokens THEN tokens - ceiling_tokens ELSE 0 END),"
             f" SUM(request_count) FROM entries WHERE {IN_STRETCH} GROUP BY balances"
         ):
-            _add(self._entries, numbers, [int(amount) for amount in amounts])
+            _add(self._entries, map(int, numbers.split()), [int(amount) for amount in amounts])
         yield from ()
+
+    def join(self, others: Balances) -> None:
+        """Take in what other entries add up to."""
+        for number, amounts in others._entries.items():
+            _add(self._entries, (number,), amounts)
 
     def end(self, books: Books) -> Iterator[Finding]:
         """Compare every balance, and name those that are not there."""
@@ -66,15 +71,15 @@ class Balances:
 
 
 class Rollups:
-    """Law 3: roll-ups say what the entries say, for every dimension and every sum."""
+    """Law 3: the roll-ups of some hours say what their entries say, in every sum."""
 
     name = "roll-ups"
 
-    def __init__(self) -> None:
+    def __init__(self, hours: Hours = FOREVER) -> None:
         self.entries = 0
         """How many have been added."""
         self._ought: dict[tuple[Any, ...], list[int]] = {}
-        self._hour = -_AFTER_ALL_HOURS
+        self._hour, self._until = hours
         """Of what is in `_ought`; the roll-ups of earlier ones have been compared."""
 
     def add(self, stretch: Stretch) -> Iterator[Finding]:
@@ -96,7 +101,7 @@ class Rollups:
 
     def end(self, books: Books) -> Iterator[Finding]:
         """Compare what is left."""
-        yield from self._compare(books, _AFTER_ALL_HOURS)
+        yield from self._compare(books, self._until)
 
     def _compare(self, books: Books, until: int) -> Iterator[Finding]:
         """Lay the roll-ups of hours that are over, and not compared yet, beside their entries."""
@@ -122,12 +127,12 @@ def _held(books: Books) -> dict[int, list[int]]:
         "SELECT balances, SUM(ceiling_nanos), SUM(ceiling_tokens), SUM(request_count)"
         " FROM holds WHERE org = :org GROUP BY balances"
     ):
-        _add(held, numbers, [int(amount) for amount in amounts])
+        _add(held, map(int, numbers.split()), [int(amount) for amount in amounts])
     return held
 
 
-def _add(sums: dict[int, list[int]], numbers: str, amounts: list[int]) -> None:
-    for number in map(int, numbers.split()):
+def _add(sums: dict[int, list[int]], numbers: Iterable[int], amounts: list[int]) -> None:
+    for number in numbers:
         found = sums.get(number)
         if found is None:
             sums[number] = list(amounts)

@@ -15,6 +15,9 @@ from typing import Any, Protocol
 from gateway.ledger.entries import HOUR
 from gateway.store.database import Cursor
 
+Hours = tuple[int, int]
+"""The first of them and the one after the last, in hours since 1970."""
+FOREVER: Hours = (-(2**62), 2**62)
 _PARAMETER = re.compile(r":([a-z]+[0-9]*)")
 _ENTRIES_OF_A_PART = 5_000
 """Few enough that a processor's own memory has room to sort them."""
@@ -48,23 +51,27 @@ class Books:
             sql = _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
         return self.cursor.stream(sql, {"org": self.org, **values})
 
-    def stretches(self) -> Iterator[Stretch]:
-        """All entries, in stretches of forty thousand or so, in order of admission."""
-        moment = self._next(-_END_OF_TIME)
+    def stretches(self, hours: Hours = FOREVER) -> Iterator[Stretch]:
+        """All entries of some hours, in stretches of some thousands, in order of admission."""
+        first, until = hours[0] * HOUR, hours[1] * HOUR
+        moment = self._next(first, until)
         while moment is not None:
             parts: list[tuple[int, int]] = []
             while moment is not None and len(parts) < _PARTS:
                 last = self._last_with(moment)
                 parts.append((moment, last))
-                moment = self._next(last + 1)
+                moment = self._next(last + 1, until)
             yield Stretch(self, tuple(parts))
 
-    def _next(self, moment: int, skipped: int = 0) -> int | None:
-        """When an entry was admitted at a moment or later, so many others being skipped."""
+    def _next(self, moment: int, until: int, skipped: int = 0) -> int | None:
+        """When an entry was admitted from one moment until another, so many being skipped."""
+        if moment > _END_OF_TIME:
+            return None
         found = self.rows(
-            "SELECT admitted_at FROM entries WHERE org = :org AND admitted_at >= :first"
-            " ORDER BY admitted_at LIMIT 1 OFFSET :skipped",
-            first=moment,
+            "SELECT admitted_at FROM entries WHERE org = :org AND admitted_at BETWEEN :first"
+            " AND :last ORDER BY admitted_at LIMIT 1 OFFSET :skipped",
+            first=max(moment, -_END_OF_TIME),
+            last=min(until - 1, _END_OF_TIME),
             skipped=skipped,
         )
         return next((int(row[0]) for row in found), None)
@@ -75,7 +82,7 @@ class Books:
         What was admitted in one microsecond stays together.
         """
         end_of_hour = (moment // HOUR + 1) * HOUR - 1
-        after = self._next(moment, _ENTRIES_OF_A_PART)
+        after = self._next(moment, end_of_hour + 1, _ENTRIES_OF_A_PART)
         return end_of_hour if after is None else max(moment, min(end_of_hour, after - 1))
 
 

@@ -9,7 +9,7 @@ from gateway.callers.directory import Directory
 from gateway.callers.registry import Registry
 from gateway.callers.roles import Principal
 from gateway.clock import Clock
-from gateway.jobs.routes import Routes
+from gateway.jobs.routes import Budget, Routes
 from gateway.store.database import Database
 from gateway.treasury.periods import Calendar
 from gateway.treasury.raises import RaiseBook, Raises
@@ -28,11 +28,15 @@ class BudgetDesk:
     directory: Directory
     registry: Registry
 
+    def budgets(self) -> list[Budget]:
+        """Those of routes.yaml, and those that keys have of their own. Blocks."""
+        return [*self.live().budgets, *self.registry.own_budgets()]
+
     def standings(self) -> list[Standing]:
         """How every budget stands now. Blocks."""
         rules = self.live()
         calendar = Calendar(rules.time_zone, rules.week_starts, rules.fiscal_year_starts)
-        found = Standings(self.database, self.org, rules.budgets, calendar)
+        found = Standings(self.database, self.org, self.budgets(), calendar)
         return found.at(self.clock.now(), Raises(self.book.all()))
 
     def sees(self, principal: Principal) -> Callable[[str, str], bool]:

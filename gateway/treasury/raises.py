@@ -220,11 +220,13 @@ class RaiseBook:
 def budget_to_raise(budgets: Sequence[Budget], name: str, subject: str) -> Budget:
     """The budget of that name, for a raise of a subject of it; an empty subject is for every one.
 
-    Raises ConfigurationError when there is none, or when it does not count the subject: a raise
-    for somebody whom a budget does not count would never matter.
+    The id of a key is enough to name the key's own budget. Raises ConfigurationError when there is
+    none, or when it does not count the subject: a raise for somebody whom a budget does not count
+    would never matter.
     """
+    names = (name, f"key {name}")
     for budget in budgets:
-        if budget.name != name:
+        if budget.name not in names:
             continue
         scope = budget.scope
         counted = scope.kind != "organisation" and scope.value in (None, subject)

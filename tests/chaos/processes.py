@@ -116,10 +116,11 @@ class GatewayProcess:
         self.process.send_signal(how)
         return self.process.wait(timeout=60)
 
-    def key(self) -> str:
+    def key(self, role: str = "app") -> str:
         """A new key, made by the command line on the same database."""
+        who = ("--team", "brand", "--app", "site", "--role", role)
         made = subprocess.run(
-            self._command("keys", "create", "--team", "brand", "--app", "site", "--json"),
+            self._command("keys", "create", *who, "--json"),
             capture_output=True,
             env=self._environment(),
             check=True,

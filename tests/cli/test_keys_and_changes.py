@@ -179,6 +179,22 @@ def test_the_audit_names_the_row_that_was_tampered_with(jobgate: Command) -> Non
     assert "change 2: it was edited after it was written" in told.output
 
 
+def test_the_own_budget_of_a_key_stands_in_the_list_and_is_raised_by_the_keys_id(
+    jobgate: Command,
+) -> None:
+    key_id = jobgate.made(*BRAND, "--budget", "5/month")["id"]
+    words = ("--by", "1", "--until", "2999-11-30", "--reason", "a launch", "--author", "fin")
+
+    before = json.loads(jobgate("budgets", "list", "--json").stdout)
+    raised = jobgate("budgets", "raise", key_id, *words)
+    after = json.loads(jobgate("budgets", "list", "--json").stdout)
+
+    assert raised.exit_code == 0, raised.output
+    for told, limit in ((before, 5 * 10**9), (after, 6 * 10**9)):
+        (own,) = [budget for budget in told if budget["budget"] == f"key {key_id}"]
+        assert (own["limit"], own["spent"], own["left"]) == (limit, 0, limit)
+
+
 def test_raises_and_closings_are_in_the_log(jobgate: Command, tmp_path: Path) -> None:
     text = routes_for(
         "http://127.0.0.1:9", budgets="\n  all: {scope: organisation, limit: 1 USD, period: month}"

@@ -13,11 +13,13 @@ import yaml
 from typer.main import get_command
 
 from gateway.cli.commands import app
+from gateway.cli.oidc import NAMES, PREFIX
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
 COMPOSE = DEPLOY / "compose.yaml"
 SECRETS = ("POSTGRES_PASSWORD", "DASHBOARDS_PASSWORD", "GRAFANA_PASSWORD")
+OIDC = {PREFIX + name for name in NAMES}
 PROGRAMS = Path(sys.executable).parent
 LINT = "{extends: default, rules: {document-start: disable, line-length: {max: 130}}}"
 YAML_FILES = [
@@ -69,11 +71,20 @@ def test_every_setting_is_one_that_the_gateway_reads() -> None:
     known = {option.envvar for option in get_command(app).commands["serve"].params}  # type: ignore[attr-defined]
     known |= {provider.get("api_key_env") for provider in rules.values()}
     known |= {f"JOBGATE_PROVIDER_{name.upper()}_BASE_URL" for name in rules}
+    known |= OIDC
     image = re.findall(r"\b(JOBGATE_[A-Z_]+)=", (DEPLOY / "Dockerfile").read_text())
     unit = re.findall(r"\b(JOBGATE_[A-Z_]+)=", (DEPLOY / "jobgate.service").read_text())
     given = {*services()["gateway"]["environment"], *image, *unit} - {"PGPASSWORD"}
     assert given <= known
     assert {name for name in known if name and name.endswith("_API_KEY")} <= given
+
+
+def test_where_it_is_reached_and_a_sign_in_service_are_passed_on_from_the_environment() -> None:
+    wanted = {*OIDC, "JOBGATE_PUBLIC_URL"}
+    environment = services()["gateway"]["environment"]
+    assert {name for name in wanted if name in environment and environment[name] is None} == wanted
+    example = (DEPLOY / "env.example").read_text().splitlines()
+    assert {f"{name}=" for name in wanted} <= set(example)
 
 
 def test_every_port_is_bound_to_this_machine() -> None:

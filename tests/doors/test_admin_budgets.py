@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from gateway.ledger.audit import audit
 from tests.doors.office import Desk, desk
 from tests.scripted import Script
-from tests.stories.front_door import House, a_house
+from tests.stories.front_door import CHAT, QUESTION, House, a_house
 
 pytestmark = pytest.mark.anyio
 
@@ -117,3 +118,55 @@ async def test_raises_are_in_the_log_with_who_granted_them(house: House) -> None
     assert row["who"] == (await finance.get("/me"))["name"]
     assert (row["after"]["amount"], row["after"]["reason"]) == (10**9, "a launch")
     assert audit(house.gateway.gateway.database, "main")[0] == []
+
+
+@pytest.mark.parametrize("named", ["{}", "key {}"], ids=["by the key's id", "by its own name"])
+async def test_a_key_whose_own_budget_is_used_up_goes_on_after_a_raise(
+    named: str, house: House
+) -> None:
+    admin, finance = desk(house), desk(house, "finance")
+    own = {"usd": "0", "period": "month"}
+    made = await admin.make("/keys", team="brand", app="site", budget=own)
+    house.gateway.gateway._keys.refresh()
+    asking = Desk(house, made["key"])
+    question = {"model": "private", "messages": QUESTION}
+
+    refused = await asking.house.send("POST", CHAT, key=asking.key, data=json.dumps(question))
+    granted = await grant(finance, budget=named.format(made["id"]))
+    house.gateway.gateway._raises.refresh()
+    served = await asking.house.send("POST", CHAT, key=asking.key, data=json.dumps(question))
+    name = f"key {made['id']}"
+    (stands,) = [b for b in (await finance.get("/budgets"))["budgets"] if b["budget"] == name]
+
+    assert (refused.status, refused.error["code"]) == (402, "budget_exhausted")
+    assert (granted.status, granted.json["budget"]) == (201, name), granted.raw
+    assert served.status == 200, served.raw
+    assert (stands["limit_usd"], stands["spent"]) == ("1.000000000", 10 * 10 + 2 * 20)
+
+
+async def test_a_key_s_own_budget_stands_beside_the_others_before_it_is_used(
+    house: House,
+) -> None:
+    own = {"usd": "7", "period": "month"}
+    made = await desk(house).make("/keys", team="brand", app="site", budget=own)
+
+    for role, team, seen in (
+        ("finance", "brand", True),
+        ("viewer@brand", "brand", True),
+        ("viewer@legal", "legal", False),
+    ):
+        told = (await desk(house, role, app=f"of-{team}", team=team).get("/budgets"))["budgets"]
+        found = [(b["subject"], b["left_usd"]) for b in told if b["budget"] == f"key {made['id']}"]
+        assert found == ([(made["id"], "7.000000000")] if seen else []), role
+
+
+async def test_the_budget_of_a_key_that_is_over_is_not_raised(house: House) -> None:
+    admin = desk(house)
+    made = await admin.make(
+        "/keys", team="brand", app="site", budget={"usd": "7", "period": "month"}
+    )
+    assert (await admin.ask("DELETE", f"/keys/{made['id']}")).status == 204
+
+    told = await grant(desk(house, "finance"), budget=made["id"])
+
+    assert (told.status, "there is no budget" in told.error["message"]) == (400, True)

@@ -17,6 +17,7 @@ from gateway.errors import ConfigurationError
 from tests.chaos.processes import GatewayProcess, free_port
 from tests.gateways import routes_for
 from tests.scripted import Script, ScriptedProvider
+from tests.treasury.booking import opening, rows
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +76,71 @@ async def test_each_side_has_its_own_and_a_signal_ends_both(
         async with await asking as answer:
             assert (answer.status, b"one two three" in await answer.read()) == (200, True)
     assert await asyncio.to_thread(gateway.process.wait, 30) == 0
+
+
+async def test_what_is_under_way_in_the_office_is_answered_after_a_signal(
+    tmp_path: Path, sqlite_url: str, office_port: int
+) -> None:
+    """One request has not come to its end, another waits until somebody else has written."""
+    (tmp_path / "routes.yaml").write_text(routes_for("http://127.0.0.1:9"))
+    gateway = GatewayProcess(tmp_path, sqlite_url)
+    await asyncio.to_thread(gateway.start)
+    admin = await asyncio.to_thread(gateway.key, "admin")
+    arriving = await Begun.at(office_port, admin, b'{"name":"growth"}')
+    waiting = await Begun.at(office_port, admin, b'{"name":"research"}')
+    assert gateway.process is not None
+    with opening(sqlite_url) as database:
+        with database.writing():
+            await waiting.complete()
+            gateway.process.send_signal(signal.SIGTERM)
+            await until_closed(gateway.port)
+            await until_closed(office_port)
+            assert gateway.process.poll() is None
+        told = [await waiting.answer()]
+        await arriving.complete()
+        told.append(await arriving.answer())
+        assert await asyncio.to_thread(gateway.process.wait, 30) == 0
+        made = rows(database, "SELECT name FROM teams WHERE org = 'main' ORDER BY name")
+
+    for answer, name in zip(told, (b"research", b"growth"), strict=True):
+        assert answer.startswith(b"HTTP/1.1 201 "), answer
+        assert name in answer
+        assert b"connection: close" in answer.lower()
+    assert {("growth",), ("research",)} <= set(made)
+
+
+class Begun:
+    """A team that somebody is making: the server waits for the rest of what they say."""
+
+    def __init__(self, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+        self._reader, self._writer = streams
+        self._rest = b""
+
+    @classmethod
+    async def at(cls, port: int, key: str, body: bytes) -> Begun:
+        """Send the head; the office has looked at it and asks for the body."""
+        begun = cls(await asyncio.open_connection("127.0.0.1", port))
+        begun._rest = body
+        head = (
+            f"POST /admin/v1/teams HTTP/1.1\r\nHost: office\r\nAuthorization: Bearer {key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            "Expect: 100-continue\r\n\r\n"
+        )
+        begun._writer.write(head.encode())
+        asked = await asyncio.wait_for(begun._reader.readuntil(b"\r\n\r\n"), 10)
+        assert asked.startswith(b"HTTP/1.1 100 "), asked
+        return begun
+
+    async def complete(self) -> None:
+        """Send the rest."""
+        self._writer.write(self._rest)
+        await self._writer.drain()
+
+    async def answer(self) -> bytes:
+        """All of it, up to the end of the connection."""
+        told = await asyncio.wait_for(self._reader.read(), 20)
+        self._writer.close()
+        return told
 
 
 async def until_closed(port: int) -> None:

@@ -95,28 +95,26 @@ def peer_of(scope: Scope) -> str:
 
 def read_headers(scope: Scope) -> Knock:
     """The headers that we look at."""
-    authorization = job = tags = repeat_key = None
-    encoded, length = False, None
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            authorization = value.decode("latin-1")
-        elif name == b"x-api-key" and authorization is None:
-            authorization = "Bearer " + value.decode("latin-1")  # where Anthropic's clients put it
-        elif name == b"content-length":
-            length = int(value) if value.isdigit() else None
-        elif name == b"content-encoding":
-            encoded = value.strip().lower() not in (b"", b"identity")
-        elif name == b"x-jobgate-job":
-            job = _text(value).strip() or None
-        elif name == b"x-jobgate-tags":
-            tags = _text(value)
-        elif name == b"idempotency-key":
-            repeat_key = _text(value)
-    return Knock(authorization, job, tags, repeat_key, encoded, length)
+    told: dict[bytes, bytes] = dict(scope["headers"])  # of one that stands twice, the last
+    authorization, length = told.get(b"authorization"), told.get(b"content-length", b"")
+    if authorization is None and b"x-api-key" in told:  # where Anthropic's clients put it
+        authorization = b"Bearer " + told[b"x-api-key"]
+    encoding = told.get(b"content-encoding")
+    job = _text(told.get(b"x-jobgate-job"))
+    return Knock(
+        authorization=None if authorization is None else authorization.decode("latin-1"),
+        job=None if job is None else job.strip() or None,
+        tags=_text(told.get(b"x-jobgate-tags")),
+        repeat_key=_text(told.get(b"idempotency-key")),
+        encoded=encoding is not None and encoding.strip().lower() not in (b"", b"identity"),
+        length=int(length) if length.isdigit() else None,
+    )
 
 
-def _text(value: bytes) -> str:
+def _text(value: bytes | None) -> str | None:
     """Clients send UTF-8; what is not is read as the HTTP standard reads headers."""
+    if value is None:
+        return None
     try:
         return value.decode()
     except UnicodeDecodeError:

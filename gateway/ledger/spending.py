@@ -21,43 +21,47 @@ from gateway.store.tables import ROLLUP_DIMENSIONS, ROLLUP_SUMS, EntryRow, Rollu
 
 _ENTRIES = EntryRow.__table__  # type: ignore[attr-defined]
 _ROLLUPS = Rollup.__table__  # type: ignore[attr-defined]
-_NANOS, _COUNT = ROLLUP_SUMS.index("amount_nanos"), ROLLUP_SUMS.index("entries")
-_REQUESTS, _TOKENS = ROLLUP_SUMS.index("request_count"), ROLLUP_SUMS.index("tokens")
 _HOURLY = ("amount_nanos", "request_count", "tokens")
+BASIC = ("entries", "request_count", "tokens", "amount_nanos")
+"""The sums that every page needs."""
+EVERYTHING = (*BASIC, *(name for name in ROLLUP_SUMS if name not in BASIC))
+"""These and each class of tokens; they take twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """Sums of entries; `sums` in the order of ROLLUP_SUMS."""
+    """Sums of entries, in the order of EVERYTHING: the basic ones, or all; without any, zero."""
 
-    sums: tuple[int, ...] = (0,) * len(ROLLUP_SUMS)
+    sums: tuple[int, ...] = ()
 
     def __add__(self, other: Total) -> Total:
+        if not (self.sums and other.sums):
+            return self if self.sums else other
         return Total(tuple(a + b for a, b in zip(self.sums, other.sums, strict=True)))
 
     @property
     def nanos(self) -> int:
         """Nano-dollars."""
-        return self.sums[_NANOS]
+        return self.of("amount_nanos")
 
     @property
     def entries(self) -> int:
         """How many entries."""
-        return self.sums[_COUNT]
+        return self.of("entries")
 
     @property
     def requests(self) -> int:
         """How many requests that were answered or charged for."""
-        return self.sums[_REQUESTS]
+        return self.of("request_count")
 
     @property
     def tokens(self) -> int:
         """Tokens of all classes."""
-        return self.sums[_TOKENS]
+        return self.of("tokens")
 
     def of(self, name: str) -> int:
-        """One of the sums by its name, such as `cache_read`."""
-        return self.sums[ROLLUP_SUMS.index(name)]
+        """One of the sums by its name, such as `cache_read`. IndexError when it was not asked."""
+        return self.sums[EVERYTHING.index(name)] if self.sums else 0
 
 
 NOTHING = Total()
@@ -65,9 +69,11 @@ NOTHING = Total()
 
 @dataclass(frozen=True, slots=True)
 class Cube:
-    """A period: a total for each combination of team, app, job, target, stage and quality."""
+    """A period: a total for each combination of team, app, job, target, stage and quality, or of
+    those of them that are in `names`."""
 
     cells: Mapping[tuple[str, ...], Total] = field(default_factory=dict)
+    names: tuple[str, ...] = ROLLUP_DIMENSIONS
 
     @property
     def total(self) -> Total:
@@ -85,8 +91,8 @@ class Cube:
 
     def by_all(self, names: Sequence[str], **equal: str) -> dict[tuple[str, ...], Total]:
         """The same for each combination of some dimensions."""
-        places = [ROLLUP_DIMENSIONS.index(name) for name in names]
-        wanted = [(ROLLUP_DIMENSIONS.index(other), value) for other, value in equal.items()]
+        places = [self.names.index(name) for name in names]
+        wanted = [(self.names.index(other), value) for other, value in equal.items()]
         found: dict[tuple[str, ...], Total] = {}
         for cell, total in self.cells.items():
             if all(cell[at] == value for at, value in wanted):
@@ -119,17 +125,24 @@ class Spending:
         with self._database.reading() as cursor:
             return not cursor.rows(text, {"org": self._org})
 
-    def cube(self, period: Range, where: Mapping[str, str] | None = None) -> Cube:
-        """A period, or the part of it where dimensions have these values."""
-        names = list(ROLLUP_DIMENSIONS)
+    def cube(
+        self,
+        period: Range,
+        where: Mapping[str, str] | None = None,
+        *,
+        names: tuple[str, ...] = ROLLUP_DIMENSIONS,
+        sums: Sequence[str] = BASIC,
+    ) -> Cube:
+        """A period, or the part of it where dimensions have these values; `sums` are BASIC or
+        EVERYTHING."""
         cells: dict[tuple[str, ...], Total] = {}
         with self._database.reading() as cursor:
             for table, part in parts_of(period):
-                for row in self._rows(cursor, table, part, names, ROLLUP_SUMS, where or {}):
+                for row in self._rows(cursor, table, part, names, sums, where or {}):
                     key = tuple(row[: len(names)])
                     total = Total(tuple(int(value or 0) for value in row[len(names) :]))
                     cells[key] = cells.get(key, NOTHING) + total
-        return Cube({key: total for key, total in cells.items() if total.entries})
+        return Cube({key: total for key, total in cells.items() if total.entries}, names)
 
     def total(self, period: Range, where: Mapping[str, str] | None = None) -> tuple[int, int]:
         """How many entries a period has, or such a part of it, and their nano-dollars."""

@@ -250,20 +250,22 @@ def _is_beside(kept: int, prompt: int, total: int | None, beside: int, thought: 
 
 def _written(parts: Raw) -> int:
     """Input written to the cache, under the name that OpenAI, LiteLLM or Qwen gives it."""
-    return first(
-        number(parts, "cache_write_tokens"),
-        number(parts, "cache_creation_tokens"),
-        number(parts, "cache_creation_input_tokens"),
+    return (
+        number(parts, "cache_write_tokens")
+        or number(parts, "cache_creation_tokens")
+        or number(parts, "cache_creation_input_tokens")
+        or 0
     )
 
 
 def _cached(raw: Raw, parts: Raw) -> int:
     """Cached input, under the name that OpenAI, DeepSeek, Mistral or Moonshot gives it."""
-    return first(
-        number(parts, "cached_tokens"),
-        number(raw, "prompt_cache_hit_tokens"),
-        number(raw, "num_cached_tokens"),
-        number(raw, "cached_tokens"),
+    return (
+        number(parts, "cached_tokens")
+        or number(raw, "prompt_cache_hit_tokens")
+        or number(raw, "num_cached_tokens")
+        or number(raw, "cached_tokens")
+        or 0
     )
 
 

@@ -40,8 +40,7 @@ SHORTENED_AT_MOST = 4
 _LAPSE_MARGIN_SECONDS = 60.0
 
 
-@dataclass(slots=True)
-class Run:
+class Run(msgspec.Struct, eq=False):
     """One request on its way through the chain of its job."""
 
     asked: Asked

@@ -6,7 +6,6 @@ import random
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -33,17 +32,16 @@ class Asked(msgspec.Struct, frozen=True):
     """Tags from X-Jobgate-Tags; the body's metadata may add some."""
 
 
-@dataclass(slots=True)
-class Trace:
+class Trace(msgspec.Struct, eq=False):
     """How a request went so far: what the response headers tell, in an answer or an error."""
 
     request_id: str
-    began: float = field(default_factory=time.perf_counter)
+    began: float = msgspec.field(default_factory=time.perf_counter)
     job: str = ""
     target: str = ""
     attempts: int = 0
     cost_nanos: int = 0
-    changed: list[str] = field(default_factory=list)
+    changed: list[str] = []
     upstream_seconds: float = 0.0
     """Time spent waiting for providers: the rest is ours."""
     caller: Caller | None = None

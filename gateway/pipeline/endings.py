@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -39,8 +38,7 @@ its way when a connection broke, or what came before it noticed that we had hung
 second of a quick model; a stream that the provider ended itself, however badly, has none."""
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """One attempt at one target, its hold open."""
 
     asked: Asked
@@ -49,7 +47,7 @@ class Attempt:
     effective: Effective
     hold: Hold
     prepared: Prepared
-    began: float = field(default_factory=time.perf_counter)
+    began: float = msgspec.field(default_factory=time.perf_counter)
 
 
 class Endings:

@@ -22,8 +22,7 @@ import msgspec
 from gateway.jobs.routes import Budget
 
 
-@dataclass(slots=True)
-class State:
+class State(msgspec.Struct):
     """A balance while its row is locked; amounts in the budget's own unit."""
 
     id: int

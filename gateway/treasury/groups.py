@@ -16,6 +16,7 @@ from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 from msgspec.structs import replace
 from sqlalchemy import bindparam, select
 
@@ -43,8 +44,7 @@ from gateway.treasury.rollover import Rollover
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class Admission:
+class Admission(msgspec.Struct, eq=False):
     """One request that asks for room."""
 
     id: str
@@ -62,15 +62,14 @@ class Admission:
     """Becomes a Hold, a Shortage, or an exception."""
 
 
-@dataclass(slots=True, eq=False)
-class Closing:
+class Closing(msgspec.Struct, eq=False):
     """One hold that ends."""
 
     hold: Hold
     ending: Ending
     future: asyncio.Future[Any] | None = None
     """Becomes the Entry, or an exception; None when nobody waits."""
-    queued_at: float = field(default_factory=time.monotonic)
+    queued_at: float = msgspec.field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,6 @@ the reply's meter in our own classes. A reply is closed exactly once by whoever 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
@@ -43,8 +42,7 @@ class Prepared(msgspec.Struct, frozen=True):
     """Fields that have no place in the provider's format."""
 
 
-@dataclass(slots=True)
-class Meter:
+class Meter(msgspec.Struct):
     """What a reply has told of itself so far."""
 
     usage: Usage | None = None
@@ -62,8 +60,7 @@ class Meter:
     """The provider told usage, and says that it does not bill it."""
 
 
-@dataclass(slots=True)
-class PlainReply:
+class PlainReply(msgspec.Struct):
     """A whole answer."""
 
     body: bytes

@@ -10,7 +10,7 @@ from gateway.jobs.routes import Job, OutputPolicy, TemperaturePolicy
 from gateway.ledger.entries import CHARGE
 from gateway.ledger.queries import Range
 from gateway.ledger.searching import Search, Selection
-from gateway.ledger.spending import NOTHING, Cube, Spending, Total
+from gateway.ledger.spending import EVERYTHING, NOTHING, Cube, Spending, Total
 from gateway.prices.rates import INPUT_CLASSES, OUTPUT_CLASSES
 from gateway.web.alternatives import alternatives
 from gateway.web.pages import Html, Page, Visit
@@ -68,8 +68,9 @@ def jobs_pages(sources: Sources) -> list[Page]:
         where = {} if visit.team is None else {"team": visit.team}
         if only:
             where["job"] = only
-        now = spending.cube(span.so_far, where).by("job")
-        before = spending.cube(span.before, where).by("job")
+        by_job: dict[str, Any] = {"names": ("job",), "sums": EVERYTHING}
+        now = spending.cube(span.so_far, where, **by_job).by("job")
+        before = spending.cube(span.before, where, **by_job).by("job")
         known = {name: job for name, job in sources.live().jobs.items() if only in ("", name)}
         return [
             Used(
@@ -94,7 +95,7 @@ def jobs_pages(sources: Sources) -> list[Page]:
         if found is None:
             raise NotFound(f"there is no job {name[:64]!r}, and nothing was spent on it")
         where = {"job": name, **({} if visit.team is None else {"team": visit.team})}
-        cube = spending.cube(span.so_far, where)
+        cube = spending.cube(span.so_far, where, sums=EVERYTHING)
         values = {
             "span": span,
             "used": found,
@@ -131,7 +132,7 @@ def _elsewhere(
     """The whole month before the present one, at every target's prices."""
     last = month_before(span_of(visit).month)
     period = Range(*last.bounds(visit.say.zone))
-    cube: Cube = spending.cube(period, where)
+    cube: Cube = spending.cube(period, where, sums=EVERYTHING)
     rows = []
     if found.job is not None and cube.total.tokens:
         rows = alternatives(found.job, sources.live(), cube.total, period.end - 1)

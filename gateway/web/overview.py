@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.clock import MICROS
 from gateway.insight.outlooks import Outlook
+from gateway.ledger.entries import HOUR
 from gateway.ledger.queries import Range
 from gateway.ledger.spending import NOTHING, Cube, HourSums, Spending, Total
 from gateway.treasury.standing import Standing
@@ -93,8 +94,12 @@ def overview_pages(sources: Sources, foresight: Foresight) -> list[Page]:
         span = span_of(visit)
         where = {} if visit.team is None else {"team": visit.team}
         cube, before = spending.cube(span.so_far, where), spending.cube(span.before, where)
-        hours = spending.hourly(span.so_far, "job", where)
         weeks = Range(span.so_far.end - DAYS * _DAY, span.so_far.end)
+        weekly = spending.hourly(weeks, "job", where)
+        if span.so_far.start % HOUR:  # in zones of half hours a month begins within one
+            hours = spending.hourly(span.so_far, "job", where)
+        else:
+            hours = [sums for sums in weekly if sums.hour >= span.so_far.start // HOUR]
         budget = _budget(sources, visit) if span.is_now else None
         outlook = _outlook(foresight.known(_kind(visit)), visit) if span.is_now else None
         values = {
@@ -105,7 +110,7 @@ def overview_pages(sources: Sources, foresight: Foresight) -> list[Page]:
             "tables": [_breakdown(name, title, cube, before) for name, title in _BY],
             "movers": _movers(cube, before),
             "qualities": cube.by("quality"),
-            "priced": _priced(cube, before, spending.hourly(weeks, "job", where), visit, span),
+            "priced": _priced(cube, before, weekly, visit, span),
             "refused": refused(sources.metrics) if visit.team is None else None,
         }
         return Html("overview.html", {**values, **_so_far(visit, span, hours, budget, outlook)})

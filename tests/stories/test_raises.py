@@ -166,7 +166,7 @@ async def test_a_keys_own_budget_is_raised_by_its_id(
         assert "$0.02" in found[1], "a key's own budget is in dollars"
         other = await asyncio.to_thread(jobgate, tmp_path, "raise", "key_none", *words[2:])
     assert other[0] == 2
-    assert "there is no budget 'key key_none'" in other[1]
+    assert "there is no budget 'key_none'" in other[1]
 
 
 def jobgate(folder: Path, *words: str) -> tuple[int, str]:

@@ -40,6 +40,15 @@ class Credentials:
 
 
 def _read(provider: Provider, environment: Mapping[str, str]) -> str | None:
+    """The key, which has to fit on one line of a request. Raises ConfigurationError."""
+    key = _found(provider, environment)
+    if key and not key.isprintable():
+        said = f"{provider.name}: the API key in {_where(provider)} is more than one line of text"
+        raise ConfigurationError([said])
+    return key
+
+
+def _found(provider: Provider, environment: Mapping[str, str]) -> str | None:
     if provider.api_key_env and (key := environment.get(provider.api_key_env, "").strip()):
         return key
     if provider.api_key_file:

@@ -47,12 +47,9 @@ class Guard:
 
     __slots__ = ("_began", "_seconds", "_target", "_timer", "_what")
 
-    def __init__(
-        self, target: Target, seconds: float | None, what: str, *, bounded: bool = False
-    ) -> None:
-        """`bounded`: somebody else ends the block, with TimeoutError, when its time is over."""
+    def __init__(self, target: Target, seconds: float | None, what: str) -> None:
         self._target, self._seconds, self._what = target, seconds, what
-        self._timer = None if bounded or seconds is None else asyncio.timeout(seconds)
+        self._timer = None if seconds is None else asyncio.timeout(seconds)
         self._began = time.monotonic()
 
     async def __aenter__(self) -> Guard:

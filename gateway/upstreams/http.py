@@ -1,4 +1,4 @@
-"""HTTP to one provider: a pool of connections, timeouts, and foreign errors made ours.
+"""HTTP to one provider: time, sizes and streams, and foreign errors made ours.
 
 Promises that nothing but UpstreamFailed and cancellation comes out, that redirects are not
 followed and proxies of the environment not used (no host but the configured one is ever talked
@@ -11,15 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 import aiohttp
-import msgspec
-from yarl import URL
 
 from gateway.errors import UpstreamFailed
 from gateway.jobs.routes import Provider, Target
+from gateway.upstreams.exchanges import Answer, Connections, Exchange
 from gateway.upstreams.failures import Guard, Nonsense, broken, failure
 from gateway.upstreams.protocol import Meter
 from gateway.wire.sse import EventSplitter
@@ -28,20 +27,9 @@ log = logging.getLogger(__name__)
 
 ANSWER_BYTES_AT_MOST = 64 * 1024 * 1024
 ERROR_BYTES_AT_MOST = 64 * 1024
-_IDLE_CONNECTION_SECONDS = 15
-_CONNECTIONS = 2048
 _LAST_BYTES_SECONDS = 0.05
 _READ_ON_SECONDS = 10.0
 _FIRST_BYTE = "the first byte of an answer"
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
-
-
-class Exchange(msgspec.Struct, frozen=True):
-    """What is sent where."""
-
-    url: str | URL
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Events(Protocol):
@@ -77,7 +65,7 @@ class Events(Protocol):
 class EventStream:
     """A stream of one provider, on its way; see protocol.StreamReply for what it promises."""
 
-    def __init__(self, target: Target, response: aiohttp.ClientResponse, events: Events) -> None:
+    def __init__(self, target: Target, response: Answer, events: Events) -> None:
         self.meter = events.meter
         self._target, self._response = target, response
         self._events, self._splitter = events, EventSplitter()
@@ -223,23 +211,13 @@ class Pool:
     """Connections to one provider."""
 
     def __init__(self, provider: Provider) -> None:
-        self._provider = provider
-        self._unbounded = self._timeout(None)
-        self._bounded: dict[float, aiohttp.ClientTimeout] = {}
-        """By the seconds that a whole exchange may take."""
-        self._session: aiohttp.ClientSession | None = None
+        self._connect_seconds = provider.timeouts.connect
+        self._connections: Connections | None = None
 
     async def whole(self, target: Target, exchange: Exchange) -> bytes:
-        """Send, and read the whole answer. Raises UpstreamFailed.
-
-        The HTTP client keeps the time; with seconds above five it rounds up to the next one.
-        """
-        seconds = target.timeouts.total
-        bounds = self._bounded.get(seconds)
-        if bounds is None:
-            bounds = self._bounded[seconds] = self._timeout(seconds)
-        async with Guard(target, seconds, _FIRST_BYTE, bounded=True) as guard:
-            response = await self.begin("POST", exchange, bounds)
+        """Send, and read the whole answer. Raises UpstreamFailed."""
+        async with Guard(target, target.timeouts.total, _FIRST_BYTE) as guard:
+            response = await self.begin(exchange)
             if response.status == 200:
                 guard.now_waits_for("the rest of an answer")
                 return await _body(target, response)
@@ -259,27 +237,16 @@ class Pool:
             raise
         return stream
 
-    async def begin(
-        self, method: str, exchange: Exchange, bounds: aiohttp.ClientTimeout | None = None
-    ) -> aiohttp.ClientResponse:
-        """Send and wait for a status line, whatever it says; to be called inside a Guard, which
-        keeps the time when `bounds` do not."""
-        session = self._session or self._open()
-        return await session.request(
-            method,
-            exchange.url,
-            data=exchange.body,
-            headers=exchange.headers,
-            allow_redirects=False,
-            timeout=bounds or self._unbounded,
-        )
+    async def begin(self, exchange: Exchange) -> Answer:
+        """Send and wait for a status line, whatever it says; to be called inside a Guard."""
+        if self._connections is None:
+            self._connections = Connections(self._connect_seconds)
+        return await self._connections.send(exchange)
 
-    async def _post(
-        self, target: Target, exchange: Exchange, seconds: float
-    ) -> aiohttp.ClientResponse:
+    async def _post(self, target: Target, exchange: Exchange, seconds: float) -> Answer:
         """Send and wait for a good status line; the caller lets go of the response."""
         async with Guard(target, seconds, _FIRST_BYTE):
-            response = await self.begin("POST", exchange)
+            response = await self.begin(exchange)
             if response.status == 200:
                 return response
             message = await _refusal(response)
@@ -287,29 +254,11 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-
-    def _timeout(self, seconds: float | None) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(
-            total=seconds, sock_connect=self._provider.timeouts.connect, sock_read=None
-        )
-
-    def _open(self) -> aiohttp.ClientSession:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=_CONNECTIONS, keepalive_timeout=_IDLE_CONNECTION_SECONDS
-            ),
-            timeout=_NO_TIMEOUT,
-            trust_env=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept-Encoding": "identity", "User-Agent": "jobgate"},
-            skip_auto_headers=("Accept",),
-        )
-        return self._session
+        if self._connections is not None:
+            await self._connections.aclose()
 
 
-async def _body(target: Target, response: aiohttp.ClientResponse) -> bytes:
+async def _body(target: Target, response: Answer) -> bytes:
     """The whole of an answer; most come in one piece."""
     content = response.content
     try:
@@ -325,7 +274,7 @@ async def _body(target: Target, response: aiohttp.ClientResponse) -> bytes:
         response.release()
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> bytes:
+async def _refusal(response: Answer) -> bytes:
     """What the provider says beside a bad status, as far as anybody reads it."""
     try:
         return await response.content.read(ERROR_BYTES_AT_MOST)

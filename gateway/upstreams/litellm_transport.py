@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-import aiohttp
 import httpx
 from yarl import URL
 
 from gateway.errors import UpstreamBroken, UpstreamFailed
 from gateway.jobs.routes import Target
+from gateway.upstreams.exchanges import Answer, Exchange, head_of
 from gateway.upstreams.failures import Guard, broken, failure
-from gateway.upstreams.http import ANSWER_BYTES_AT_MOST, ERROR_BYTES_AT_MOST, Exchange, Pool
+from gateway.upstreams.http import ANSWER_BYTES_AT_MOST, ERROR_BYTES_AT_MOST, Pool
 
 _NOT_PASSED_ON = frozenset({"accept-encoding", "connection", "content-length", "host"})
 _NOT_PASSED_BACK = frozenset(
@@ -42,7 +42,7 @@ class Sending:
     """True when the provider has begun to answer, with a good status."""
     failure: UpstreamFailed | None = None
     """What went wrong with the last request."""
-    response: aiohttp.ClientResponse | None = None
+    response: Answer | None = None
     mark: bytes = b""
     """Bytes to look for in the answer."""
     marked: bool = False
@@ -89,9 +89,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
             response.status, headers=headers, stream=_Body(sending, response), request=request
         )
 
-    async def _send(
-        self, sending: Sending, request: httpx.Request, body: bytes
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, sending: Sending, request: httpx.Request, body: bytes) -> Answer:
         target, url = sending.target, str(request.url)
         if (base := target.provider.base_url) and not _same_host(base, request.url):
             raise UpstreamBroken(
@@ -104,11 +102,12 @@ class PoolTransport(httpx.AsyncBaseTransport):
             for name, value in request.headers.items()
             if name.lower() not in _NOT_PASSED_ON
         }
-        exchange = Exchange(URL(url, encoded=True), {**headers, **sending.headers}, body)
         async with Guard(target, None, "the first byte of an answer"):
-            return await sending.pool.begin(request.method, exchange)
+            address, told = URL(url, encoded=True), {**headers, **sending.headers}
+            head = head_of(address, told, request.method)
+            return await sending.pool.begin(Exchange(head, body))
 
-    async def _refusal(self, sending: Sending, response: aiohttp.ClientResponse) -> bytes:
+    async def _refusal(self, sending: Sending, response: Answer) -> bytes:
         """Note the error that a status means, by the rules for all providers."""
         target, wait = sending.target, response.headers.get("retry-after")
         try:
@@ -125,7 +124,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """The body of an answer, as it arrives."""
 
-    def __init__(self, sending: Sending, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, sending: Sending, response: Answer) -> None:
         self._sending, self._response = sending, response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -46,6 +46,7 @@ def embeddings(target: Target, body: bytes) -> PlainReply:
     meter = Meter(model=answer.model if isinstance(answer.model, str) else "")
     if isinstance(answer.usage, dict):
         meter.usage = reading.openai_chat(answer.usage)
+        meter.stated_cost = reading.stated_cost(answer.usage, target.provider.flavour)
     return PlainReply(body, meter, text="")
 
 

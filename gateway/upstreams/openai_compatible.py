@@ -21,8 +21,9 @@ from gateway.jobs.forms import CHAT, EMBEDDINGS, RESPONSES
 from gateway.jobs.routes import Provider, Target
 from gateway.metering.reading import openai_chat, stated_cost
 from gateway.upstreams.delivered import Delivered
+from gateway.upstreams.exchanges import Exchange, Head, head_of
 from gateway.upstreams.failures import broken, failure_inside, nonsense, told_failure
-from gateway.upstreams.http import EventStream, Exchange, Pool
+from gateway.upstreams.http import EventStream, Pool
 from gateway.upstreams.native_replies import ResponseEvents, embeddings, response
 from gateway.upstreams.protocol import Call, Meter, PlainReply, Prepared
 from gateway.wire.errors import provider_message
@@ -42,6 +43,7 @@ _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 
 
 _IN_A_CHOICE = b'"usage":'
+_HEADS_AT_MOST = 64
 
 
 class _Answer(msgspec.Struct):
@@ -96,6 +98,8 @@ class OpenAICompatible:
         base = provider.base_url or ""
         self._urls = {form: URL(base + path) for form, path in _PATHS.items()}
         self._headers = {**provider.headers, "Content-Type": "application/json"}
+        self._heads: dict[tuple[str, str | None], Head] = {}
+        """By form and credential, of which there are few."""
 
     def prepare(self, call: Call) -> Prepared:
         """The fields as they are; in streams the provider is asked for usage."""
@@ -106,10 +110,8 @@ class OpenAICompatible:
 
     async def send(self, prepared: Prepared) -> PlainReply | EventStream:
         """Ask; raises UpstreamFailed."""
-        call, headers = prepared.call, self._headers
-        if call.credential:
-            headers = {**headers, "Authorization": f"Bearer {call.credential}"}
-        exchange = Exchange(self._urls[call.form], headers, prepared.body)
+        call = prepared.call
+        exchange = Exchange(self._head(call.form, call.credential), prepared.body)
         if call.stream:
             events = ResponseEvents(call) if call.form == RESPONSES else PassedEvents(call)
             return await self._pool.stream(call.target, exchange, events)
@@ -118,6 +120,17 @@ class OpenAICompatible:
     async def aclose(self) -> None:
         """Close the pool."""
         await self._pool.aclose()
+
+    def _head(self, form: str, credential: str | None) -> Head:
+        head = self._heads.get((form, credential))
+        if head is None:
+            headers = self._headers
+            if credential:
+                headers = {**headers, "Authorization": f"Bearer {credential}"}
+            if len(self._heads) >= _HEADS_AT_MOST:
+                self._heads.clear()
+            head = self._heads[form, credential] = head_of(self._urls[form], headers)
+        return head
 
 
 def _asking_for_usage(

@@ -15,8 +15,9 @@ import msgspec
 from gateway.jobs.forms import MESSAGES
 from gateway.jobs.routes import Provider, Target
 from gateway.upstreams.delivered import Delivered
+from gateway.upstreams.exchanges import Exchange, head_of
 from gateway.upstreams.failures import broken, failure_inside, nonsense, told_failure
-from gateway.upstreams.http import EventStream, Exchange, Pool
+from gateway.upstreams.http import EventStream, Pool
 from gateway.upstreams.native_replies import MessageEvents, message
 from gateway.upstreams.noting import note_anthropic, note_gemini
 from gateway.upstreams.protocol import Call, Meter, PlainReply, Prepared
@@ -61,7 +62,7 @@ class Anthropic:
         call, headers = prepared.call, self._headers
         if call.credential:
             headers = {**headers, "x-api-key": call.credential}
-        exchange = Exchange(self._url, headers, prepared.body)
+        exchange = Exchange(head_of(self._url, headers), prepared.body)
         now = int(time.time())
         if call.stream and call.form == MESSAGES:
             return await self._pool.stream(call.target, exchange, MessageEvents(call))
@@ -109,7 +110,8 @@ class Gemini:
         if call.credential:
             headers = {**headers, "x-goog-api-key": call.credential}
         action = ":streamGenerateContent?alt=sse" if call.stream else ":generateContent"
-        exchange = Exchange(self._models + call.target.model + action, headers, prepared.body)
+        head = head_of(self._models + call.target.model + action, headers)
+        exchange = Exchange(head, prepared.body)
         now = int(time.time())
         if call.stream:
             translator = GeminiStream(created=now, answer_id=call.request_id)

@@ -243,7 +243,8 @@ def test_only_the_rooms_that_have_to_can_connect_to_anything() -> None:
 MAY_CONNECT = {
     "upstreams/failures.py",  # knows the errors of the pool
     "upstreams/free_call.py",  # providers, for `jobgate doctor`
-    "upstreams/http.py",  # providers, by routes.yaml
+    "upstreams/exchanges.py",  # providers, by routes.yaml
+    "upstreams/http.py",  # the errors of their connections
     "upstreams/litellm_bridge.py",
     "upstreams/litellm_transport.py",  # refuses what is not the provider's own host
     "callers/issuer_documents.py",  # the sign-in service, by setting

@@ -85,15 +85,20 @@ async def test_a_broken_file_changes_nothing_and_everybody_can_see_why(
 
 
 async def test_a_file_that_says_again_what_is_live_is_no_longer_rejected(
-    provider: ScriptedProvider, sqlite_url: str, tmp_path: Path
+    provider: ScriptedProvider,
+    sqlite_url: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     good = routes_for(provider.url)
+    caplog.set_level("INFO", "gateway.pipeline.reloading")
     async with following(tmp_path / "rules", good, sqlite_url) as house:
         await house.rejects(BROKEN)
         house.write(good)
         await house.until(lambda: not house.gateway.reloader.remarks)
         (row,) = rows(house.gateway.database, "SELECT COUNT(*) FROM config_versions")
     assert row == (1,)
+    assert "routes.yaml says again what is in force, version 1" in caplog.messages
 
 
 async def test_the_calendar_cannot_change_while_it_runs(
@@ -180,11 +185,11 @@ async def test_connections_of_a_provider_that_is_gone_are_closed_after_its_last_
         await provider.until(lambda p: p.stalled == 1)
         await house.takes(old.replace("/openai/v1", "/openai/elsewhere/v1"))
         after = house.gateway._live.now.parts.upstreams
-        session = before["openai"]._pool._session
-        assert not session.closed
+        connector = before["openai"]._pool._connections._connector
+        assert not connector.closed
         provider.resume()
         assert [c async for c in stream]
-        await house.until(lambda: session.closed)
+        await house.until(lambda: connector.closed)
     assert after["openai"] is not before["openai"]
     assert after["mistral"] is before["mistral"], "what did not change keeps its connections"
 

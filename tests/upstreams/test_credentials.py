@@ -68,6 +68,15 @@ def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
         key_of(with_file(tmp_path))
 
 
+def test_a_key_of_several_lines_stops_the_start_and_is_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("sk-canary\nX-Admin: yes\n", "utf-8")
+    with pytest.raises(ConfigurationError, match="more than one line") as refused:
+        key_of(with_file(path))
+    assert str(path) in str(refused.value)
+    assert "sk-canary" not in str(refused.value)
+
+
 def test_a_key_is_read_once_so_a_change_needs_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("first", "utf-8")

@@ -30,7 +30,6 @@ _TOO_LARGE = (
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 26\r\nconnection: close\r\n\r\n"
     b"The headers are too large."
 )
-_HEAD = b"HTTP/1."
 _CHUNKED = b"chunked"
 _VERSIONS = ("1.1", "1.0")
 
@@ -39,25 +38,21 @@ class BadFraming(Exception):
     """A request that somebody else might read as another one; the server answers 400 and closes."""
 
 
-class HeadWithBody:
-    """A transport that lets the head of an answer wait for what follows it, so that both leave
-    in one packet, by one call of the operating system; at the latest at the end of this round of
-    the event loop. (ASGI: nothing is sent before the first part of the body is there.)"""
+class Gathering:
+    """A transport that sends what one round of the event loop brings in one piece: a head with
+    its body, the last events of a stream with its end. One packet, one call of the operating
+    system."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop
         self.is_closing = transport.is_closing
-        self._head = b""
+        self._waiting: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        """Send, but a head not at once."""
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(_HEAD):
-            self._head = data
+        """Send at the end of this round."""
+        if not self._waiting:
             self._loop.call_soon(self._flush)
-            return
-        self._transport.write(data)
+        self._waiting.append(data)
 
     def close(self) -> None:
         """Send what waits, and close."""
@@ -68,9 +63,9 @@ class HeadWithBody:
         return getattr(self._transport, name)
 
     def _flush(self) -> None:
-        if self._head:
-            self._transport.write(self._head)
-            self._head = b""
+        data, self._waiting = self._waiting, []
+        if data and not self.is_closing():  # the caller may be gone
+            self._transport.write(b"".join(data))
 
 
 class Connection(HttpToolsProtocol):
@@ -93,7 +88,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody has connected, and has to say something soon."""
-        super().connection_made(HeadWithBody(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(Gathering(transport, self.loop))  # type: ignore[arg-type]
         self._head_since = 0
         self._looking = self.loop.call_later(self.look_seconds, self._look)
 

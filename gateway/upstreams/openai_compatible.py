@@ -158,7 +158,7 @@ def _plain(target: Target, body: bytes) -> PlainReply:
         raise broken(target, f"answered without choices: {provider_message(body)}")
     meter = Meter()
     _read(answer, choices, meter, target.provider.flavour)
-    if _in_parts(target.provider.flavour, body):
+    if target.provider.flavour == "mistral" and in_parts(body):
         fields = _decode_fields(body)
         fields["choices"] = msgspec.Raw(without_parts(bytes(fields["choices"])))
         body = _encode(fields)
@@ -167,10 +167,6 @@ def _plain(target: Target, body: bytes) -> PlainReply:
 
 _PATHS = {CHAT: "/chat/completions", EMBEDDINGS: "/embeddings", RESPONSES: "/responses"}
 _PLAIN = {CHAT: _plain, EMBEDDINGS: embeddings, RESPONSES: response}
-
-
-def _in_parts(flavour: str, data: bytes) -> bool:
-    return flavour == "mistral" and in_parts(data)
 
 
 def _read(answer: _Answer, choices: bytes, meter: Meter, flavour: str) -> bool:
@@ -218,11 +214,11 @@ class PassedEvents:
 
     def event(self, event: bytes) -> bytes | None:
         """What of an event is passed on; None when nothing is. Raises UpstreamBroken."""
-        data = data_of(event)
-        if data is None or not data.strip():
+        data = (data_of(event) or b"").strip()
+        if not data:
             # A comment keeps the connection alive; the rest has nothing for a caller.
             return event if event.startswith(b":") else None
-        if data.strip() == b"[DONE]":
+        if data == b"[DONE]":
             self.complete = True
             return None
         try:
@@ -234,7 +230,7 @@ class PassedEvents:
         if is_empty and answer.tells_failure:
             raise told_failure(self._call.target, data)
         self._keep(choices)
-        if _in_parts(self._flavour, data):
+        if self._flavour == "mistral" and in_parts(data):
             fields = _decode_fields(data)
             fields["choices"] = msgspec.Raw(without_parts(choices))
             data = _encode(fields)

@@ -358,10 +358,11 @@ class _Passed(Exception):
 
 def _left_alone(target: Target, breaker: Breaker) -> UpstreamBusy:
     """The error for a target that is not asked because its breaker is open."""
+    seconds = breaker.seconds_left
     return UpstreamBusy(
-        f"{target.name} failed several times in a row and is left alone for a while",
+        f"{target.name} failed several times in a row; it is left alone for {seconds:.0f} s more",
         target=target.name,
-        retry_after=breaker.seconds_left,
+        retry_after=seconds,
     )
 
 

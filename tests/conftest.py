@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from hypothesis import settings
 
@@ -31,6 +32,13 @@ async def provider() -> AsyncIterator[ScriptedProvider]:
     async with ScriptedProvider() as scripted:
         yield scripted
     assert scripted.mistakes == []
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    """A plain HTTP client."""
+    async with aiohttp.ClientSession() as session:
+        yield session
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import aiohttp
 import pytest
 
 from gateway.metering.usage import Usage
@@ -32,23 +31,6 @@ from tests.scripted.client import (
 pytestmark = pytest.mark.anyio
 
 THREE = Script(chunks=("one", " two", " three"), input=10, output=6)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def provider(anyio_backend: str) -> AsyncIterator[ScriptedProvider]:
-    async with ScriptedProvider() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(anyio_backend: str) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 # --- formats
@@ -241,13 +223,14 @@ async def test_marker_goes_before_queue_before_model_before_script(provider, cli
         (Script(cut_bytes=10**6), "cut_bytes"),
     ],
 )
-async def test_a_script_that_cannot_be_played_is_an_error(provider, client, script, why):
-    provider.script = script
-    status, answer = await post(client, provider, CHAT, stream=True)
+async def test_a_script_that_cannot_be_played_is_an_error(client, script, why):
+    async with ScriptedProvider() as mistaken:
+        mistaken.script = script
+        status, answer = await post(client, mistaken, CHAT, stream=True)
     assert status == 500
     assert why in answer["error"]["message"]
-    assert len(provider.mistakes) == 1
-    assert provider.bill == []
+    assert len(mistaken.mistakes) == 1
+    assert mistaken.bill == []
 
 
 # --- records and transport

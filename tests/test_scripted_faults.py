@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
-from tests.scripted import Script, ScriptedProvider
+from tests.scripted import Script
 from tests.scripted.client import (
     CHAT,
     GEMINI,
@@ -24,23 +23,6 @@ from tests.scripted.client import (
 pytestmark = pytest.mark.anyio
 
 THREE = Script(chunks=("one", " two", " three"), input=10, output=6)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def provider(anyio_backend: str) -> AsyncIterator[ScriptedProvider]:
-    async with ScriptedProvider() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(anyio_backend: str) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 # --- faults

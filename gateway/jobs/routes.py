@@ -270,7 +270,8 @@ class Routes:
         nearest = difflib.get_close_matches(name[:_NAME_SHOWN], usable, n=1)
         shown = ascii(name if len(name) <= _NAME_SHOWN else name[:_NAME_SHOWN] + "...")
         hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-        listed = f" Jobs for this key: {', '.join(usable)}." if usable else ""
+        whose = "Jobs" if allowed is None else "Jobs for this key"
+        listed = f" {whose}: {', '.join(usable)}." if usable else ""
         raise UnknownJob(
             f"there is no job {shown}{hint}{listed}",
             param="model",

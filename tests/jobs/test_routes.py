@@ -30,6 +30,12 @@ def test_an_unknown_job_is_told_with_the_nearest_and_all_that_the_key_may_use() 
     assert caught.value.param == "model"
 
 
+def test_where_nobody_has_a_key_the_jobs_are_simply_those_there_are() -> None:
+    with pytest.raises(UnknownJob, match="Jobs: extraction, gpt-4o, private") as caught:
+        loaded(SMALL).pick("nope")
+    assert "key" not in caught.value.message
+
+
 def test_a_job_that_the_key_may_not_use_is_not_named() -> None:
     with pytest.raises(UnknownJob) as caught:
         loaded(SMALL).pick("privat", {"extraction"})

@@ -39,6 +39,8 @@ from gateway.jobs.residency import prove
 from gateway.jobs.routes import Provider, Routes
 from gateway.jobs.versions import Version, Versions, Why
 from gateway.ledger.queries import Ledger
+from gateway.ledger.remembered_days import RememberedDays
+from gateway.ledger.spending import Spending
 from gateway.metering.counting import TokenCounter
 from gateway.metrics import Metrics
 from gateway.pipeline.beside import OtherPrices
@@ -256,6 +258,7 @@ class Gateway:
             org=self.settings.org,
             clock=self.clock,
             ledger=self._ledger,
+            spending=Spending(self.database, self.settings.org, RememberedDays()),
             registry=self._registry,
             directory=Directory(self.database, self.settings.org, self.clock),
             raises=self._raises,

@@ -306,7 +306,10 @@ def _check_role(text: str, team: str) -> None:
     role = Role.parse(text)
     if role.team not in (None, team):
         raise ConfigurationError(
-            [f"role {text!r}: the key is for the team {team!r}, and so has to be its role"]
+            [
+                f"role {text!r}: a key has a role in its own team, which is {team!r}; write"
+                f" {role.name}@{team}, or make a key for the team {role.team!r}"
+            ]
         )
 
 

@@ -15,7 +15,7 @@ import hmac
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, insert, or_, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from gateway.callers.callers import Caller, KeyRing
 from gateway.callers.roles import Principal, Role
@@ -55,8 +55,6 @@ class Sessions:
         self._end = prepare(delete(_TABLE).where(this), engine)
         over = _TABLE.c.expires_at <= bindparam("now")
         self._sweep = prepare(delete(_TABLE).where(mine & over), engine)
-        of = _TABLE.c.principal == bindparam("named")
-        self._end_all = prepare(delete(_TABLE).where(mine & or_(of, over)), engine)
 
     def begin_with_key(self, caller: Caller) -> str:
         """Begin a session for a key that was proved; returns its token. Raises DatabaseDown."""
@@ -94,12 +92,6 @@ class Sessions:
         """End a session; nothing happens when it is not there. Raises DatabaseDown."""
         with self._database.writing() as cursor:
             cursor.run(self._end, {"in_org": self._org, "hashed": _hashed(token)})
-
-    def end_all_of(self, name: str) -> None:
-        """End every session of a person or a key. Raises DatabaseDown."""
-        with self._database.writing() as cursor:
-            values = {"in_org": self._org, "named": name, "now": self._clock.now()}
-            cursor.run(self._end_all, values)
 
     def _begin(self, principal: str, role: str, key_hash: str, method: str) -> str:
         token, now = secrets.token_urlsafe(32), self._clock.now()

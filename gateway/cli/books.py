@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
 from dataclasses import asdict
-from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,13 +30,13 @@ from gateway.cli.options import (
     read_routes,
     told_plainly,
 )
-from gateway.clock import to_micros
+from gateway.clock import SystemClock
 from gateway.errors import ConfigurationError
 from gateway.ledger.audit import Finding
 from gateway.ledger.audit import audit as run_audit
+from gateway.ledger.days import period_between
 from gateway.ledger.queries import DIMENSIONS, Ledger, Range
-from gateway.ledger.rendering import inert
-from gateway.metering.usage import CLASSES
+from gateway.ledger.rendering import spend_csv
 from gateway.money import format_dollars
 
 
@@ -70,8 +67,8 @@ def report(
     with told_plainly():
         zone = _zone(routes)
         period = period_of(from_, to, zone)
-        names = [name.strip() for name in by.split(",") if name.strip()]
-        with open_books(database_url) as database:
+        names = list(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
+        with open_books(database_url, there=True) as database:
             try:
                 rows = Ledger(database, org).spend(names, period)
             except ValueError as error:
@@ -79,7 +76,7 @@ def report(
     if output is Format.JSON:
         typer.echo(json.dumps([_exact(row) for row in rows]))
     elif output is Format.CSV:
-        _print_csv(names, rows)
+        typer.echo(spend_csv(names, rows), nl=False)
     else:
         _print_table(names, rows)
 
@@ -94,7 +91,7 @@ def audit(
     """Check every law of the books; exit status 1 when something is found."""
     with (
         told_plainly(),
-        open_books(database_url) as database,
+        open_books(database_url, there=True) as database,
         Progress(
             TextColumn("{task.completed:,.0f} of {task.total:,.0f} entries"),
             BarColumn(),
@@ -117,46 +114,19 @@ def audit(
 
 
 def period_of(first: str, last: str, zone: ZoneInfo) -> Range:
-    """From the first day's midnight to the midnight after the last, in a zone.
-
-    A text with a time is that moment. Raises ConfigurationError.
-    """
-    today = datetime.now(zone).date()
-    start = _moment(first, zone, after=False) if first else _midnight(today.replace(day=1), zone)
-    end = _moment(last, zone, after=True) if last else _midnight(today + timedelta(days=1), zone)
-    if start >= end:
-        raise ConfigurationError([f"--from {first} is not before --to {last}"])
-    return Range(start, end)
-
-
-def _moment(text: str, zone: ZoneInfo, *, after: bool) -> int:
-    try:
-        if len(text) <= len("2026-11-01"):
-            day = date.fromisoformat(text)
-            return _midnight(day + timedelta(days=1) if after else day, zone)
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError([f"{text!r} is not a day such as 2026-11-01"]) from None
-    return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=zone))
-
-
-def _midnight(day: date, zone: ZoneInfo) -> int:
-    return to_micros(datetime(day.year, day.month, day.day, tzinfo=zone))
+    """The period that the options --from and --to name. Raises ConfigurationError."""
+    return period_between(first, last, zone, SystemClock().now(), ("--from", "--to"))
 
 
 def _zone(routes: Path) -> ZoneInfo:
-    return read_routes(routes)[0].time_zone if routes.exists() else ZoneInfo("UTC")
+    if routes.exists():
+        return read_routes(routes)[0].time_zone
+    err.print(f"{routes} is not there: days are those of UTC", style="yellow", highlight=False)
+    return ZoneInfo("UTC")
 
 
 def _exact(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "amount_usd": format_dollars(row["amount_nanos"])}
-
-
-def _print_csv(names: list[str], rows: list[dict[str, Any]]) -> None:
-    columns = [*names, "entries", "request_count", *CLASSES, "tokens", "amount_nanos", "amount_usd"]
-    writer = csv.DictWriter(sys.stdout, columns, extrasaction="raise", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({n: inert(v) for n, v in _exact(row).items()} for row in rows)
 
 
 def _print_table(names: list[str], rows: list[dict[str, Any]]) -> None:
@@ -182,7 +152,7 @@ def _print_table(names: list[str], rows: list[dict[str, Any]]) -> None:
 
 
 def _figures(values: list[int]) -> list[str]:
-    return [*(f"{value:,}" for value in values[:-1]), format_dollars(values[-1], 6)]
+    return [*(f"{value:,}" for value in values[:-1]), format_dollars(values[-1])]
 
 
 def _print_findings(findings: list[Finding], entries: int, as_json: bool) -> None:

@@ -43,7 +43,7 @@ def changes(
     """Who changed what, from what to what, from where and when, oldest first."""
     with told_plainly():
         period = period_of(from_ or _BEGINNING, to, ZoneInfo("UTC"))
-        with open_books(database_url) as database, database.reading() as cursor:
+        with open_books(database_url, there=True) as database, database.reading() as cursor:
             rows = [
                 row
                 for row in ChangeLog(org, database.engine_name).read(cursor)

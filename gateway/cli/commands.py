@@ -23,6 +23,7 @@ PLACES: Mapping[str, str] = MappingProxyType(
         "keys": "gateway.cli.keys:commands",
         "teams": "gateway.cli.directory:teams",
         "apps": "gateway.cli.directory:apps",
+        "sessions": "gateway.cli.sessions:commands",
         "budgets": "gateway.cli.budgets:commands",
         "alerts": "gateway.cli.alerts:commands",
         "report": "gateway.cli.books:report",

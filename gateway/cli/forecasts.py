@@ -49,7 +49,7 @@ def forecast(
         if by not in BY:
             raise ConfigurationError([f"--by {by}: it is one of {', '.join(BY)}"])
         rules, _book = read_routes(routes)
-        with open_books(database_url) as database:
+        with open_books(database_url, there=True) as database:
             found = look_ahead(by, database, org, rules, SystemClock().now())
     if output is Format.JSON:
         typer.echo(json.dumps(list(told(found))))

@@ -20,8 +20,9 @@ from gateway.prices.book import PriceBook
 from gateway.settings import DEFAULT_DATABASE
 from gateway.store.failing import DatabaseConflict, DatabaseDown
 
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
+out = Console(soft_wrap=True, markup=False)
+err = Console(stderr=True, soft_wrap=True, markup=False)
+"""Square brackets are text: what is printed may be a caller's tag or somebody's reason."""
 
 RoutesFile = Annotated[
     Path, typer.Option("--routes", envvar="JOBGATE_ROUTES", help="The routing rules.")

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from gateway.cli.options import out
 from gateway.clock import to_text
@@ -111,11 +112,8 @@ def _print(sheet: Sheet) -> None:
     since = f", from {sheet['valid_from'][:10]}" if sheet["valid_from"] else ""
     until = f" until {sheet['valid_until'][:10]}" if sheet["valid_until"] else ""
     place = "in routes.yaml" if sheet["place"] == "routes" else "in the price book"
-    out.print(
-        f"[bold]{sheet['provider']}/{sheet['model']}[/bold] {place}: {sheet['source']}"
-        f"{since}{until}",
-        highlight=False,
-    )
+    model = (f"{sheet['provider']}/{sheet['model']}", "bold")
+    out.print(Text.assemble(model, f" {place}: {sheet['source']}{since}{until}"))
     if sheet["free"]:
         out.print("It is declared free.")
         return

@@ -29,6 +29,7 @@ from gateway.cli.price_sheets import of_book, of_routes, print_all
 from gateway.cli.rerating import rerate
 from gateway.clock import SystemClock, to_micros
 from gateway.errors import ConfigurationError
+from gateway.jobs.problems import nearest
 from gateway.jobs.routes import Routes, Target
 from gateway.money import to_dollars
 from gateway.prices.book import PriceBook
@@ -68,6 +69,10 @@ def show(
         if not sheets and owner and not provider:  # some models have a slash in their names
             sheets = of_book(listed, "", model)
         if not sheets:
+            known = {*(each for each, _ in listed.models), *(rules.providers if rules else ())}
+            if provider and provider not in known:
+                said = f"there is no provider {provider!r}{nearest(provider, known)}"
+                raise ConfigurationError([said])
             close = listed.nearest(name, owner or None)
             hint = f"; did you mean {', '.join(close)}?" if close else ""
             raise ConfigurationError([f"{model} has no price{hint}"])
@@ -98,6 +103,8 @@ def import_(
         except (ValueError, AttributeError, KeyError, TypeError) as error:
             raise ConfigurationError([f"{path} is not a price map: {error}"]) from None
         made = PriceBook(text.encode())
+        if not made.models:
+            raise ConfigurationError([f"{path} has no model with a price; nothing is written"])
         try:
             output.write_text(text, encoding="utf-8")
         except OSError as error:

@@ -15,7 +15,6 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from gateway.cli.authorship import typed_by
@@ -231,9 +230,12 @@ def _usd(nanos: Fraction) -> str:
     return format_dollars(whole(nanos))
 
 
-def _totals(found: list[Difference]) -> dict[str, str]:
-    """Both sides in dollars."""
-    return {f"{side}_usd": format_dollars(nanos) for side, nanos in totals(found).items()}
+def _totals(found: list[Difference]) -> dict[str, str | None]:
+    """Both sides in dollars; None for a bill without amounts."""
+    return {
+        f"{side}_usd": None if nanos is None else format_dollars(nanos)
+        for side, nanos in totals(found).items()
+    }
 
 
 def _print(told: list[Difference], found: list[Difference]) -> None:
@@ -248,9 +250,11 @@ def _print(told: list[Difference], found: list[Difference]) -> None:
     totals = _totals(found)
     kinds = Counter(difference.kind for difference in found)
     counted = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    billed = totals["billed_usd"]
+    told_of_it = "The bill states no amounts;" if billed is None else f"Billed {billed} USD,"
     out.print(
         f"{len(found)} places compared: {counted or 'none'}."
-        f" Billed {totals['billed_usd']} USD, booked {totals['booked_usd']} USD.",
+        f" {told_of_it} booked {totals['booked_usd']} USD.",
         highlight=False,
     )
 
@@ -260,14 +264,14 @@ def _cells(difference: Difference) -> list[str]:
     money = None if billed.nanos is None else _usd(billed.nanos)
     return [
         place.period,
-        escape(place.model) or "all",
+        place.model or "all",
         difference.kind,
         _tokens(billed) if billed.tokens else "-",
         _tokens(ours) if ours.tokens else "-",
         money or "-",
         _usd(ours.nanos) if ours.nanos is not None else "-",
         format_dollars(difference.nanos) if difference.nanos else "-",
-        escape(difference.note),
+        difference.note,
     ]
 
 

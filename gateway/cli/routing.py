@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from gateway.cli.options import (
     DEFAULT_ROUTES,
@@ -110,7 +111,7 @@ def _target(
 
 def _print(name: str, job: Job, targets: list[dict[str, Any]], routes: Routes) -> None:
     alias = f" (asked as {name})" if name != job.name else ""
-    out.print(f"[bold]{job.name}[/bold]{alias}: {job.purpose}", highlight=False)
+    out.print(Text.assemble((job.name, "bold"), f"{alias}: {job.purpose}"))
     temperature, output = job.temperature, job.output
     out.print(
         f"Owner {job.owner}; residency {job.residency}; temperature {temperature.default}, from"

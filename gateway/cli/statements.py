@@ -72,7 +72,8 @@ def statement(
         wanted = parse_month(month)
         rules = read_routes(routes)[0]
         with open_books(database_url) as database:
-            made_by = Statements(database, org, rules.organisation, rules.time_zone)
+            its_own = (rules.organisation, rules.time_zone, rules.fiscal_year_starts)
+            made_by = Statements(database, org, *its_own)
             found = made_by.of(team, wanted)
             teams = made_by.teams(wanted)
         if team not in teams:
@@ -221,6 +222,8 @@ def _print_statement(found: Statement) -> None:
     table = Table("", "", title=f"{found.team}, {found.month} ({state}), in USD")
     for heading in ("requests", "tokens", "USD"):
         table.add_column(heading, justify="right")
+    table.add_row("opening", f"since {found.since}", "", "", format_dollars(found.opening_nanos))
+    table.add_section()
     for charge in found.charges:
         table.add_row(charge.job, charge.target, *_figures(charge.sums))
     for adjustment in found.adjustments:
@@ -231,7 +234,29 @@ def _print_statement(found: Statement) -> None:
         table.add_row("of this", quality.quality, *_figures(quality.sums))
     table.add_section()
     table.add_row("closing", "", *_figures(found.closing))
+    table.add_row("to date", f"since {found.since}", "", "", format_dollars(found.to_date_nanos))
     out.print(table, highlight=False)
+    if found.budgets:
+        out.print(_budgets_of(found), highlight=False)
+
+
+def _budgets_of(found: Statement) -> Table:
+    """The budgets at the opening and at the closing of the month."""
+    table = Table("budget", "for", "period", title="Opening and closing: budgets")
+    for heading in ("limit", "before the month", "at its end"):
+        table.add_column(heading, justify="right")
+    for budget in found.budgets:
+        values = (budget.limit, budget.before, budget.after)
+        table.add_row(
+            budget.budget,
+            budget.subject or "everybody",
+            budget.period.replace("_", " "),
+            *(
+                format_dollars(value) if budget.unit == "usd" else f"{value:,} {budget.unit}"
+                for value in values
+            ),
+        )
+    return table
 
 
 def _figures(sums: Sums) -> list[str]:

@@ -56,7 +56,11 @@ def history(
     org: Organisation = DEFAULT_ORG,
 ) -> None:
     """The versions that went live, the newest first, and which of them the file is."""
-    with told_plainly(), open_books(database_url) as database, database.reading() as cursor:
+    with (
+        told_plainly(),
+        open_books(database_url, there=True) as database,
+        database.reading() as cursor,
+    ):
         found = Versions(org, database.engine_name).history(cursor, limit)
     on_disk = _on_disk(routes)
     if as_json:
@@ -115,7 +119,7 @@ def rollback(
     """
     if not reason.strip():
         raise typer.BadParameter("say why", param_hint="--reason")
-    with told_plainly(), open_books(database_url) as database:
+    with told_plainly(), open_books(database_url, there=True) as database:
         versions, clock, by = Versions(org, database.engine_name), SystemClock(), typed_by(author)
         with database.reading() as cursor:
             kept = versions.find(cursor, version)
@@ -145,7 +149,7 @@ def rollback(
 def _texts(name: str, routes: Path, database_url: str, org: str) -> Mapping[str, str]:
     if name == ON_DISK:
         return _on_disk(routes).texts
-    with open_books(database_url) as database, database.reading() as cursor:
+    with open_books(database_url, there=True) as database, database.reading() as cursor:
         kept: Kept = Versions(org, database.engine_name).find(cursor, name)
     return {routes.name if n == kept.root else n: text for n, text in kept.texts.items()}
 

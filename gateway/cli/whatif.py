@@ -91,6 +91,9 @@ def whatif(
         if (new is None) == (not follow_version):
             raise ConfigurationError(["name the changed routes.yaml, or --follow a version"])
         if new is None:
+            if fail_if_increase or fail_if_refused or prices_on:
+                said = "--fail-if-increase, --fail-if-refused and --prices-on are for a file"
+                raise ConfigurationError([f"{said}; --follow only tells what came"])
             _follow(follow_version, days, processes, output, (database_url, org))
             return
         limit = parse_percent(fail_if_increase) if fail_if_increase else None
@@ -103,7 +106,7 @@ def whatif(
             prices_at=_day(prices_on, rules) if prices_on else None,
             default=_default(routes),
         )
-        with open_books(database_url) as database, progress_bar() as progress:
+        with open_books(database_url, there=True) as database, progress_bar() as progress:
             found = ask(database, org, rules_of, question, progress)
     _print(found, str(new), output)
     failures = list(_failures(found, limit, fail_if_refused))
@@ -140,7 +143,7 @@ def _follow(
     version: str, days: int, processes: int, output: Format, books: tuple[str, str]
 ) -> None:
     database_url, org = books
-    with open_books(database_url) as database, progress_bar() as progress:
+    with open_books(database_url, there=True) as database, progress_bar() as progress:
         question = FollowQuestion(days, SystemClock().now(), processes, progress)
         found = follow(database, org, rules_of, version, question)
     if output is Format.JSON:

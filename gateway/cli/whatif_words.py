@@ -172,14 +172,19 @@ def as_data(found: WhatIf, name: str) -> dict[str, Any]:
 
 def follow_headline(found: Promise) -> str:
     """What was promised and what came, in one sentence."""
-    whole = found.jobs[0]
+    promised, delivered = found.jobs[0].promised, found.jobs[0].delivered
+    said = "had no requests to go by"
+    if promised.requests:
+        said = f"promised {percent(promised.change)} on {promised.requests:,} requests"
+    came = (
+        f"it delivered {percent(delivered.change)} on {delivered.requests:,} requests since"
+        f" ({for_people(delivered.after)} booked; version {found.before.number} would have"
+        f" cost {for_people(delivered.before)})."
+    )
     return (
-        f"Version {found.version.number} promised {percent(whole.promised.change)} on"
-        f" {whole.promised.requests:,} requests before it went live on"
-        f" {to_datetime(found.version.live_at):%Y-%m-%d %H:%M} UTC; it delivered"
-        f" {percent(whole.delivered.change)} on {whole.delivered.requests:,} requests since"
-        f" ({for_people(whole.delivered.after)} booked; version {found.before.number} would have"
-        f" cost {for_people(whole.delivered.before)})."
+        f"Version {found.version.number} {said} before it went live on"
+        f" {to_datetime(found.version.live_at):%Y-%m-%d %H:%M} UTC;"
+        f" {came if delivered.requests else 'there were no requests since.'}"
     )
 
 
@@ -346,13 +351,19 @@ def _outcome(one: Outcome) -> tuple[str, ...]:
     promised, delivered = one.promised, one.delivered
     return (
         one.job,
-        f"{percent(promised.change)} of {for_people(promised.before)}",
-        f"{percent(delivered.change)} of {for_people(delivered.before)}",
+        _change(promised),
+        _change(delivered),
         f"{promised.requests:,}",
         f"{delivered.requests:,}",
         _sizes(promised),
         _sizes(delivered),
     )
+
+
+def _change(side: Side) -> str:
+    if not side.requests:
+        return "no requests"
+    return f"{percent(side.change)} of {for_people(side.before)}"
 
 
 def _sizes(side: Side) -> str:

@@ -55,7 +55,7 @@ def why(
     The id of one of its entries will do too. Exit status 1 when the books have
     nothing of it.
     """
-    with told_plainly(), open_books(database_url) as database:
+    with told_plainly(), open_books(database_url, there=True) as database:
         explained = Explainer(database, org).of(request_id)
     if explained is None:
         err.print(_ADVICE.format(id=request_id), style="yellow", markup=False, highlight=False)
@@ -106,7 +106,7 @@ def _print_attempt(attempt: dict[str, Any]) -> None:
     most = [_usd(bound["nanos"]), quantity(bound["tokens"], "tokens")]
     _say(f"  bound    at most {', '.join([*most, quantity(bound['requests'], 'requests')])}")
     if attempt["budgets"]:
-        out.print(_budgets(attempt["budgets"]))
+        out.print(budgets_table(attempt["budgets"]))
     else:
         _say("  budgets  none was in scope")
     _print_entries(attempt)
@@ -134,10 +134,12 @@ def _usage(entry: dict[str, Any]) -> Iterator[str]:
             yield f"{count:>9,} {name}"
 
 
-def _budgets(budgets: list[dict[str, Any]]) -> Table:
+def budgets_table(budgets: list[dict[str, Any]]) -> Table:
     """Spent, and held by others, at the decision; after this attempt alone; and today."""
     columns = ("  budget", "limit", "before", "taken", "booked", "after", "now")
-    table = Table(*columns, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in budgets:
         of = f" of {row['subject']}" if row["subject"] else ""
         name = f"  {row['budget']}{of} ({row['period']}{'' if row['hard'] else ', only warns'})"

@@ -28,13 +28,14 @@ CHANGE_COLUMNS = tuple(name for name in Recorded.__struct_fields__ if name != "p
 """What is told of a change, in this order."""
 
 
-def office_router(guard: Guard, *tags: str) -> APIRouter:
-    """An empty router under /admin/v1 whose every route passes the guard."""
+def office_router(guard: Guard, *tags: str, most: int = BODY_BYTES_AT_MOST) -> APIRouter:
+    """An empty router under /admin/v1 whose every route passes the guard, with bodies of so many
+    bytes at `most`."""
     return APIRouter(
         prefix="/admin/v1",
         tags=list(tags),
         route_class=guarded(guard),
-        max_body_size=BODY_BYTES_AT_MOST,
+        max_body_size=most,
     )
 
 

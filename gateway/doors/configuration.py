@@ -1,5 +1,5 @@
 """/admin/v1/routes/...: which version of the rules is live, whether the files say the same, and
-reading them again. Nothing here writes a file: the files are the one source of truth."""
+reading them again. Nothing here writes a file; what does is in `publishing`."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def configuration_router(
                 f" {error.problems[0]}",
                 details={"problems": error.problems[:PROBLEMS_TOLD]},
             ) from None
-        return {**_row(version), "changed": version.hash != before}
+        return {**told_version(version), "changed": version.hash != before}
 
     @router.get("/routes/history")
     def history(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         """The versions that went live, the newest first."""
         with database.reading() as cursor:
             found = versions.history(cursor, limit)
-        return {"versions": [_row(version) for version in found]}
+        return {"versions": [told_version(version) for version in found]}
 
     return router
 
@@ -68,7 +68,7 @@ def _told(state: State) -> dict[str, Any]:
             "files": [
                 {"name": name, "owner": routes.owners.get(name, "")} for name in routes.files
             ],
-            "kept_as": None if state.version is None else _row(state.version),
+            "kept_as": None if state.version is None else told_version(state.version),
         },
         "file": {
             "followed": state.follows,
@@ -84,5 +84,6 @@ def _told(state: State) -> dict[str, Any]:
     }
 
 
-def _row(version: Version) -> dict[str, Any]:
+def told_version(version: Version) -> dict[str, Any]:
+    """A version without its files, as it is told."""
     return {**msgspec.structs.asdict(version), "live_at": to_text(version.live_at)}

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.alerts.alerting import Alerting
 from gateway.callers.sessions import Sessions
 from gateway.callers.sign_in_loading import SignInService
+from gateway.callers.signed_in import SignedIn
 from gateway.doors.admin import admin_router, changes_router
 from gateway.doors.alerts import alerts_router
 from gateway.doors.budgets import budgets_router
@@ -29,8 +30,11 @@ from gateway.doors.oidc import WAY, OidcDoor
 from gateway.doors.pages import PageDoor, PageParts
 from gateway.doors.places import Places
 from gateway.doors.policy import Guard
+from gateway.doors.publishing import publishing_router
 from gateway.doors.refusals import Refusals
+from gateway.doors.sessions import sessions_router
 from gateway.doors.sign_in import SignIn
+from gateway.doors.spending import spending_router
 from gateway.doors.why import Why, why_router
 from gateway.errors import ConfigurationError
 from gateway.insight.explaining import Explainer
@@ -68,11 +72,14 @@ def furnish(
     for router in (
         admin_router(guard, sources.ledger, sources.live),
         changes_router(guard, sources.database, sources.org),
+        spending_router(guard, sources.ledger, sources.live, sources.clock),
         directory_router(guard, sources.directory),
         keys_router(guard, KeyDesk(sources.registry, sources.live, sources.clock)),
+        sessions_router(guard, SignedIn(sources.database, sources.org, sources.clock)),
         budgets_router(guard, sources.desk),
         why_router(guard, why),
         configuration_router(guard, reloader, sources.database, sources.org),
+        publishing_router(guard, sources),
         alerts_router(guard, alerting, sources.live, sources.desk.sees),
     ):
         office.include_router(router)

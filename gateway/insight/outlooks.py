@@ -27,7 +27,7 @@ from gateway.insight.rhythm import Days, Rhythm
 from gateway.jobs.routes import Routes, Scope, Unit
 from gateway.ledger.entries import HOUR
 from gateway.store.database import Database
-from gateway.store.statements import prepare
+from gateway.store.statements import LIST_SIZES, ListStatement, prepare
 from gateway.store.tables import EntryRow, Rollup
 from gateway.treasury.periods import SHORT_PERIODS, Calendar
 from gateway.treasury.raises import RaiseBook
@@ -124,15 +124,15 @@ class Outlooks:
         """
         found = []
         read: dict[tuple[str, ...], _Reading] = {}
-        for standing in standings:
-            scope = scopes.get(standing.budget) or Scope("key", standing.subject)
+        scoped = [(one, scopes.get(one.budget) or Scope("key", one.subject)) for one in standings]
+        keys = sorted({standing.subject for standing, scope in scoped if scope.kind == "key"})
+        for standing, scope in scoped:
             if standing.period in SHORT_PERIODS or (scope.kind == "tag" and scope.value is None):
                 continue
             names, wanted = _where(scope, standing.subject)
             table = _ROLLUPS if set(names) <= _ROLLED_UP else _ENTRIES
             if names not in read:
-                hours = self._hours(table, names, now)
-                read[names] = _Reading(self._calendar, now, hours)
+                read[names] = self._reading(table, names, now, keys)
             reading = read[names]
             ends_at = standing.ends_at
             if standing.period == "forever":
@@ -155,8 +155,20 @@ class Outlooks:
             )
         return found
 
-    def _hours(self, table: Any, names: Sequence[str], now: int) -> _Hours:
-        """Amounts by subject and hour, of the days that are read."""
+    def _reading(
+        self, table: Any, names: tuple[str, ...], now: int, keys: Sequence[str]
+    ) -> _Reading:
+        """What is known by some columns. Of keys, only the entries of these are read: what is left
+        of an ordinary day is then everybody's, as always."""
+        if names != ("key_id",) or len(keys) > LIST_SIZES[-1]:
+            return _Reading(self._calendar, now, self._hours(table, names, now))
+        day = _Reading(self._calendar, now, self._hours(_ROLLUPS, (), now))
+        return _Reading(self._calendar, now, self._hours(table, names, now, keys), day.left)
+
+    def _hours(
+        self, table: Any, names: Sequence[str], now: int, keys: Sequence[str] = ()
+    ) -> _Hours:
+        """Amounts by subject and hour, of the days that are read; of these keys, if any."""
         rolled = table is _ROLLUPS
         hour = (
             table.c.hour if rolled else table.c.admitted_at // literal_column(str(HOUR), BigInteger)
@@ -171,12 +183,19 @@ class Outlooks:
         )
         since = now // HOUR - 24 * HISTORY_DAYS
         values = {"org": self._org, "since": since if rolled else since * HOUR}
+        engine = self._database.engine_name
+        asked = (
+            ListStatement(lambda items: statement.where(table.c.key_id.in_(items)), engine).batches(
+                keys, **values
+            )
+            if keys
+            else [(prepare(statement, engine), values)]
+        )
         found: _Hours = defaultdict(dict)
         with self._database.reading() as cursor:
-            for at, nanos, tokens, requests, *key in cursor.stream(
-                prepare(statement, self._database.engine_name), values
-            ):
-                found[tuple(map(str, key))][int(at)] = (int(nanos), int(tokens), int(requests))
+            for text, bound in asked:
+                for at, nanos, tokens, requests, *key in cursor.stream(text, bound):
+                    found[tuple(map(str, key))][int(at)] = (int(nanos), int(tokens), int(requests))
         return found
 
 
@@ -206,11 +225,14 @@ def _tags(text: str) -> dict[str, str]:
 class _Reading:
     """What one question to the books brought, and the forecasts that are made of it."""
 
-    def __init__(self, calendar: Calendar, now: int, hours: _Hours) -> None:
+    def __init__(
+        self, calendar: Calendar, now: int, hours: _Hours, left: float | None = None
+    ) -> None:
         self._zone, self._now, self._hours = calendar.zone, now, hours
         self._dates: dict[int, date] = {}
         self._today = self.day(now)
-        self._left = self._left_of_today()
+        self.left = self._left_of_today() if left is None else left
+        """The share of an ordinary day that is still to come."""
 
     def day(self, moment: int) -> date:
         """The date of a moment where the organisation is."""
@@ -236,7 +258,7 @@ class _Reading:
     ) -> tuple[Forecast, BackTest | None]:
         """The forecast to the end of a period, and how good such forecasts were."""
         days = self._days(subject, unit)
-        period = Period(self._today, self.day(ends_at), spent, self._left)
+        period = Period(self._today, self.day(ends_at), spent, self.left)
         rhythm = Rhythm(days)
         return Forecaster(rhythm).at(len(days.amounts), period, limit), backtest(rhythm)
 

@@ -81,8 +81,8 @@ class Files:
 
     @property
     def version(self) -> str:
-        """The version of these files; see `version_of`."""
-        return version_of(self.root, self.texts)
+        """The version of these files, see `version_of`; empty when the root cannot be read."""
+        return version_of(self.root, self.texts) if self.root in self.texts else ""
 
     def fingerprint(self) -> str:
         """What changes whenever a file does, or one that could not be read can be."""

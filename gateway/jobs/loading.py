@@ -182,6 +182,10 @@ def _has(value: object, step: str | int) -> bool:
     return isinstance(value, dict) and step in value
 
 
+_ONE_ALONE = ", or one alone such as {team: brand} or {tag: run}"
+"""How else the scope of a budget can be written; its words are not all there is."""
+
+
 def _said(error: ErrorDetails, path: Path, fields: Mapping[str, Any]) -> str:
     """One error in our words. Values are repeated only where they come from a closed list."""
     kind, context = error["type"], error.get("ctx", {})
@@ -196,7 +200,8 @@ def _said(error: ErrorDetails, path: Path, fields: Mapping[str, Any]) -> str:
         expected = str(context.get("expected", ""))
         value = str(error["input"])[:_SHOWN]
         options = expected.replace(" or ", ", ").replace("'", "").split(", ")
-        return f"must be {expected}, not {value!a}{nearest(value, options)}"
+        also = _ONE_ALONE if "each team" in options else ""
+        return f"must be {expected}{also}, not {value!a}{nearest(value, options)}"
     if kind == "value_error":
         return str(context.get("error", error["msg"]))
     if kind in ("model_type", "model_attributes_type", "dict_type"):

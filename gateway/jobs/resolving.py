@@ -234,7 +234,9 @@ def _at_least(work: _Work, path: Path, section: JobSection, most: int) -> int:
 def _residency(work: _Work, path: Path, target: Target, section: JobSection) -> None:
     """Refuse a way out of the house, showing it."""
     if not may_reach(section.residency, target.provider.residency):
-        way = "canary" if path[2] == "canary" else "target"
+        short = " or downgrade" if section.when_short == "downgrade" else ""
+        way = f"fallback{short}" if path[-1] else "target"
+        way = "canary" if path[2] == "canary" else way
         work.problems.add(path, way_out(str(path[1]), way, target))
 
 

@@ -8,7 +8,7 @@ version is named by its number, or by the beginning of its hash.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import BigInteger, bindparam, insert, select
 
 from gateway.errors import ConfigurationError
-from gateway.jobs.files import Files
+from gateway.jobs.files import Files, version_of
 from gateway.jobs.routes import Routes
 from gateway.store.database import Cursor
 from gateway.store.statements import INSERTS, prepare
@@ -27,6 +27,10 @@ COUNTER = "config versions"
 START, FILE, SIGNAL, API, ROLLBACK = "start", "file", "signal", "api", "rollback"
 PAGE = "page"
 """What made a version go live."""
+WENT_LIVE = "routes.live"
+"""What the log of changes calls it."""
+_READ_AT_A_TIME = 20
+"""Versions whose files are in memory together, while all of them are checked."""
 
 _TABLE = ConfigVersion.__table__  # type: ignore[attr-defined]
 _COUNTERS = Counter.__table__  # type: ignore[attr-defined]
@@ -112,6 +116,18 @@ class Versions:
             ),
             engine,
         )
+        self._all_files = prepare(
+            select(_TABLE.c.number, _TABLE.c.hash, _TABLE.c.root, _TABLE.c.files)
+            .where(of_org)
+            .order_by(_TABLE.c.number),
+            engine,
+        )
+        self._counted = prepare(
+            select(_COUNTERS.c.value).where(
+                _COUNTERS.c.org == bindparam("org"), _COUNTERS.c.name == bindparam("name")
+            ),
+            engine,
+        )
         self._insert = prepare(insert(_TABLE), engine)
 
     def keep(
@@ -152,7 +168,8 @@ class Versions:
     def find(self, cursor: Cursor, name: str) -> Kept:
         """A version by its number or the beginning of its hash (the newest that has it).
 
-        Raises ConfigurationError when there is none, or several that differ.
+        Raises ConfigurationError when there is none, several that differ, or when its files are
+        not those that went live any more.
         """
         rows = []
         if _NUMBER.fullmatch(name):
@@ -168,11 +185,52 @@ class Versions:
             raise ConfigurationError([f"several versions begin with {name!r}: write more of it"])
         values = {"org": self._org, "number": found[0].number}
         ((root, files),) = cursor.rows(self._files, values)
+        wrong = _wrong_with(found[0].hash, root, files)
+        if wrong:
+            said = f"version {found[0].number} in the books is not what went live: {wrong}"
+            raise ConfigurationError([f"{said}; see `jobgate audit`"])
         return Kept(found[0], root, _decode(files))
+
+    def check(self, cursor: Cursor, logged: Mapping[int, str]) -> Iterator[tuple[str, str]]:
+        """What is wrong with the rows: which, and in words what. Reads all files, some at a time.
+
+        `logged` are hashes of versions by number, as the log of changes has them.
+        """
+        last = 0
+        rows = cursor.stream(self._all_files, {"org": self._org}, _READ_AT_A_TIME)
+        for number, digest, root, files in rows:
+            yield from _missing(last + 1, int(number) - 1)
+            last = int(number)
+            if wrong := _wrong_with(digest, root, files):
+                yield f"version {number}", wrong
+            elif logged.get(last, digest) != digest:
+                said = (
+                    f"the log of changes says that {logged[last][:12]} went live, not {digest[:12]}"
+                )
+                yield f"version {number}", said
+        counted = cursor.rows(self._counted, {"org": self._org, "name": COUNTER})
+        yield from _missing(last + 1, int(counted[0][0]) if counted else 0)
 
     def _newest(self, cursor: Cursor, number: int) -> Version | None:
         rows = cursor.rows(self._by_number, {"org": self._org, "number": number})
         return _version(rows[0]) if rows else None
+
+
+def _wrong_with(digest: str, root: str, files: str) -> str:
+    """What is wrong with the files of a row that should have this hash; empty when nothing is."""
+    try:
+        texts = _decode(files)
+    except msgspec.DecodeError:
+        return "its files cannot be read"
+    if root not in texts or version_of(root, texts) != digest:
+        return f"its files are not those that went live: they do not have the hash {digest[:12]}"
+    return ""
+
+
+def _missing(first: int, last: int) -> Iterator[tuple[str, str]]:
+    if first <= last:
+        told = f"version {first}" if first == last else f"versions {first} to {last}"
+        yield told, "missing: rows of the history were deleted"
 
 
 def _version(row: tuple[Any, ...]) -> Version:

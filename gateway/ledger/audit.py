@@ -8,10 +8,12 @@ several processes, which all read the same moment; what is found does not depend
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from gateway.callers.changes import ChangeLog
+from gateway.jobs.versions import WENT_LIVE, Versions
 from gateway.ledger.lines import Lines
 from gateway.ledger.months import CLOSED_UNTIL, closed_months, totals
 from gateway.ledger.projections import Balances
@@ -102,11 +104,35 @@ def the_log_of_changes_is_whole(books: Books) -> Iterator[Finding]:
         yield Finding("7", row, message)
 
 
+def every_version_is_what_went_live(books: Books) -> Iterator[Finding]:
+    """Law 7, of the rules: no version that was live was edited or removed."""
+    engine = "sqlite" if books.sqlite else "postgresql"
+    logged: dict[int, str] = {}
+    for row in ChangeLog(books.org, engine).read(books.cursor):
+        name, _, number = row.subject.partition(" ")
+        said = _hash_in(row.after) if (row.what, name) == (WENT_LIVE, "version") else ""
+        if said and number.isdecimal():
+            logged[int(number)] = said
+    for row_, message in Versions(books.org, engine).check(books.cursor, logged):
+        yield Finding("7", row_, message)
+
+
+def _hash_in(after: str) -> str:
+    """The version that a row of the log names; nothing where somebody has made something else of
+    the row, which the check of the log tells."""
+    try:
+        told = json.loads(after)
+    except ValueError:
+        return ""
+    return str(told.get("version", "")) if isinstance(told, dict) else ""
+
+
 CHECKS: Sequence[Callable[[Books], Iterator[Finding]]] = (
     a_hold_ends_once,
     nobody_overspent,
     closed_months_stay_as_they_are,
     the_log_of_changes_is_whole,
+    every_version_is_what_went_live,
 )
 
 

@@ -8,8 +8,10 @@ and a correction of it is an entry of the open month that says which one it corr
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import bindparam, func, select
@@ -89,36 +91,47 @@ def closed_months(cursor: Cursor, org: str, engine: str) -> list[ClosedMonth]:
     return [ClosedMonth(*row) for row in cursor.rows(prepare(statement, engine), {"org": org})]
 
 
-def totals(cursor: Cursor, org: str, engine: str, bounds: tuple[int, int]) -> tuple[int, int]:
-    """How many entries were admitted from one moment to another, and their nano-dollars.
+def totals(
+    cursor: Cursor, org: str, engine: str, bounds: tuple[int, int], team: str | None = None
+) -> tuple[int, int]:
+    """How many entries were admitted from one moment to another, and their nano-dollars; of one
+    team, or of all.
 
     Whole hours come from the roll-ups, so a month takes milliseconds however many entries it
     has; what a zone of half hours leaves at either end comes from the entries.
     """
     start, end = bounds
     first, after = -(-start // HOUR), end // HOUR
+    values: dict[str, Any] = {"org": org} if team is None else {"org": org, "team": team}
     if first >= after:
-        return _sum_of_entries(cursor, org, engine, start, end)
+        return _sum_of_entries(cursor, values, engine, start, end)
     statement = select(func.sum(_ROLLUPS.c.entries), func.sum(_ROLLUPS.c.amount_nanos)).where(
         _ROLLUPS.c.org == bindparam("org"),
         _ROLLUPS.c.hour >= bindparam("first"),
         _ROLLUPS.c.hour < bindparam("after"),
     )
-    values = {"org": org, "first": first, "after": after}
-    parts = [cursor.rows(prepare(statement, engine), values)[0]]
+    if team is not None:
+        statement = statement.where(_ROLLUPS.c.team == bindparam("team"))
+    hours = {**values, "first": first, "after": after}
+    parts = [cursor.rows(prepare(statement, engine), hours)[0]]
     for edge in ((start, first * HOUR), (after * HOUR, end)):
         if edge[0] < edge[1]:
-            parts.append(_sum_of_entries(cursor, org, engine, *edge))
+            parts.append(_sum_of_entries(cursor, values, engine, *edge))
     return sum(int(part[0] or 0) for part in parts), sum(int(part[1] or 0) for part in parts)
 
 
-def _sum_of_entries(cursor: Cursor, org: str, engine: str, start: int, end: int) -> tuple[int, int]:
+def _sum_of_entries(
+    cursor: Cursor, whose: Mapping[str, Any], engine: str, start: int, end: int
+) -> tuple[int, int]:
+    """The same from the entries themselves; `whose` is the organisation, and the team if any."""
     statement = select(func.count(), func.sum(_ENTRIES.c.amount_nanos)).where(
         _ENTRIES.c.org == bindparam("org"),
         _ENTRIES.c.admitted_at >= bindparam("start"),
         _ENTRIES.c.admitted_at < bindparam("end"),
     )
-    values = {"org": org, "start": start, "end": end}
+    if "team" in whose:
+        statement = statement.where(_ENTRIES.c.team == bindparam("team"))
+    values = {**whose, "start": start, "end": end}
     entries, nanos = cursor.rows(prepare(statement, engine), values)[0]
     return int(entries), int(nanos or 0)
 

@@ -31,6 +31,8 @@ from gateway.money import NANOS_PER_DOLLAR
 
 FIGURES = ("input", "cache_read", "cache_write", "output")
 """What tokens are compared by. `input` is all input, cached and written included."""
+_BY_CLASS = ("input", "cache_read", "output")
+"""Those of a bill that has a line for each class: what has no line was not billed."""
 
 USAGE, CREDIT, OTHER = "usage", "credit", "other"
 """Kinds of lines: traffic; money given back; charges beside traffic, such as taxes."""
@@ -72,6 +74,8 @@ class Export:
     usd_per_unit: Fraction = Fraction(1)
     spans: bool = False
     """Whether some lines are about more than one day."""
+    by_class: bool = False
+    """Whether it has a line for each class of tokens, so that no line means none."""
     passed_over: int = 0
     """Lines about other services than models."""
 
@@ -79,6 +83,8 @@ class Export:
     def figures(self) -> tuple[str, ...]:
         """The figures of tokens that it states at all."""
         stated = {name for line in self.lines for name in line.tokens}
+        if stated and self.by_class:
+            stated.update(_BY_CLASS)
         return tuple(name for name in FIGURES if name in stated)
 
     @property
@@ -139,7 +145,7 @@ class _Reading:
         self.zone = zone or ZoneInfo(layout.zone)
         self._foreign = usd_per_unit is not None
         self._rate = Fraction(1 if usd_per_unit is None else usd_per_unit)
-        self.export = Export(usd_per_unit=self._rate)
+        self.export = Export(usd_per_unit=self._rate, by_class=layout.is_sku)
 
     def take(self, number: int, row: Mapping[str, str]) -> None:
         """Read one row into lines; a total at the end, without a day, is passed over."""

@@ -68,8 +68,10 @@ class Ledger:
         names = [column.name for column in _ENTRIES.columns]
         return _dicts(cursor, text, names, {"org": self._org, **values})
 
-    def spend(self, by: Sequence[str], period: Range) -> list[dict[str, Any]]:
-        """Sums for each combination of the dimensions, the dearest first.
+    def spend(
+        self, by: Sequence[str], period: Range, team: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Sums for each combination of the dimensions, the dearest first; of one team, or all.
 
         Raises ValueError for a dimension that is not one of DIMENSIONS.
         """
@@ -92,7 +94,10 @@ class Ledger:
             )
             .group_by(*dimensions)
         )
-        values = {"start": period.start // unit, "end": period.end // unit}
+        values: dict[str, Any] = {"start": period.start // unit, "end": period.end // unit}
+        if team is not None:
+            statement = statement.where(table.c.team == bindparam("team"))
+            values["team"] = team
         rows = self._ask(statement, [*by, "entries", *SUMS], values)
         found = [{n: v if n in by else int(v or 0) for n, v in row.items()} for row in rows]
         found = [row for row in found if row["entries"]]

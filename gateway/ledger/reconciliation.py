@@ -185,24 +185,38 @@ def _compare(
     """One difference for each place; money told for whole days is held against whole days."""
     whole = {place for place in billed if place.model == EVERY_MODEL}
     only_whole = whole == set(billed)
+    charged = {_day_of(p) for p in set(billed) - whole if billed[p].nanos is not None}
     compared = []
     if not only_whole:
         for place in sorted((set(billed) | set(booked)) - whole):
             theirs, ours = billed.get(place, NOBODY), booked.get(place, NOBODY)
-            compared.append(_classified(export, place, theirs, ours))
+            found = _classified(export, place, theirs, ours)
+            if found.kind == SAME and _day_of(place) in charged:
+                found = _with_an_amount(export, found)
+            compared.append(found)
     for place in sorted(whole):
         ours = NOBODY
         for other, side in booked.items():
             if (other.period, other.provider) == (place.period, place.provider):
                 ours += side
-        alike = [d for d in compared if _same_day(d.place, place)]
+        alike = [d for d in compared if _day_of(d.place) == _day_of(place)]
         certain = bool(alike) and all(d.kind in (SAME, ROUNDING) for d in alike)
         compared.append(_classified(export, place, billed[place], ours, tokens_agree=certain))
     return compared
 
 
-def _same_day(one: Place, other: Place) -> bool:
-    return (one.period, one.provider) == (other.period, other.provider)
+def _day_of(place: Place) -> tuple[str, str]:
+    """The period and the provider, whatever the model."""
+    return place.period, place.provider
+
+
+def _with_an_amount(export: Export, found: Difference) -> Difference:
+    """Tokens that agree, on a bill that has amounts for other models of that day: no amount for
+    these is a difference too, unless it is so little that the bill rounds it away."""
+    told, ours = found.billed.nanos, found.booked.nanos or Fraction(0)
+    if told is not None or ours <= found.booked.count + export.unit / 2:
+        return found
+    return replace(found, kind=MONEY, note="the bill has its tokens, and no amount for them")
 
 
 def _classified(
@@ -214,6 +228,7 @@ def _classified(
     figures = export.figures if place.model != EVERY_MODEL or theirs.tokens else ()
     more = [n for n in figures if theirs.tokens.get(n, 0) > ours.tokens.get(n, 0)]
     less = [n for n in figures if theirs.tokens.get(n, 0) < ours.tokens.get(n, 0)]
+    untold = [n for n in ("input", "output") if n not in figures and ours.tokens.get(n, 0)]
     money = _money_differs(export, theirs, ours)
     note = ""
     if (more or less or money) and ours.presumed:
@@ -227,6 +242,8 @@ def _classified(
     elif not money:
         differs = theirs.nanos is not None and theirs.nanos != (ours.nanos or 0)
         kind = ROUNDING if differs else SAME
+    elif untold and theirs.tokens:
+        kind, note = MONEY, f"the bill does not tell its {untold[0]} tokens"
     elif figures or tokens_agree:
         kind, note = PRICE, "the same tokens at another price"
     elif not ours.count:

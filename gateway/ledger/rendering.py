@@ -1,6 +1,7 @@
-"""Statements as people and programs read them: JSON, CSV, and a page that prints well.
+"""Statements as people and programs read them: JSON, CSV, and a page that prints well; and what
+was spent as CSV.
 
-All three say the same, to the nano. The page needs nothing but itself: no script, no font and no
+All say the same, to the nano. The page needs nothing but itself: no script, no font and no
 picture from elsewhere; every name in it is escaped.
 """
 
@@ -10,7 +11,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from importlib.resources import files
@@ -28,6 +29,10 @@ CSV_COLUMNS = (
     *("section", "job", "target", "quality", "entry", "corrects", "month", "reason", "author"),
     *("entries", "request_count", *CLASSES, "tokens", "amount_nanos", "amount_usd"),
     *("budget", "subject", "unit", "period", "limit", "carried", "raised", "before", "after"),
+)
+_SUMS_OF_SPENDING = (
+    *("entries", "request_count", *CLASSES),
+    *("tokens", "amount_nanos", "amount_usd"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
@@ -53,19 +58,33 @@ def to_json(statement: Statement) -> str:
         told[name] = [_flat(row) for row in told[name]]
     for name in ("charged", "adjusted", "closing"):
         told[name] = _money(asdict(getattr(statement, name)))
+    told["opening"] = _money({"nanos": told.pop("opening_nanos")})
+    told["to_date"] = _money({"nanos": statement.to_date_nanos})
     return json.dumps(told, ensure_ascii=False, indent=2)
 
 
 def to_csv(statement: Statement) -> str:
     """A row for each line of the statement; `section` says which part it belongs to.
 
-    The charges and the adjustments add up to the closing row.
+    The charges and the adjustments add up to the closing row, and with the opening row, which is
+    the fiscal year since the month that it names, to the row "to date".
     """
     file = io.StringIO()
     writer = csv.DictWriter(file, CSV_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for row in _csv_rows(statement):
         writer.writerow({name: inert(value) for name, value in row.items()})
+    return file.getvalue()
+
+
+def spend_csv(by: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """What was spent, a row for each combination of the dimensions."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, (*by, *_SUMS_OF_SPENDING), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        told = {**row, "amount_usd": format_dollars(row["amount_nanos"])}
+        writer.writerow({name: inert(value) for name, value in told.items()})
     return file.getvalue()
 
 
@@ -87,8 +106,9 @@ def to_html(statement: Statement) -> str:
 
 def _csv_rows(statement: Statement) -> Iterator[dict[str, Any]]:
     names = ("budget", "subject", "unit", "period", "limit", "carried", "raised", "before")
+    yield {"section": "opening", "month": statement.since, **_dollars(statement.opening_nanos)}
     for budget in statement.budgets:
-        yield {"section": "opening", **{name: getattr(budget, name) for name in names}}
+        yield {"section": "opening budget", **{name: getattr(budget, name) for name in names}}
     for charge in statement.charges:
         told = {"section": "charge", "job": charge.job, "target": charge.target}
         yield {**told, **charge.usage, **_summed(charge.sums)}
@@ -99,6 +119,7 @@ def _csv_rows(statement: Statement) -> Iterator[dict[str, Any]]:
         told = {"section": "quality", "quality": quality.quality}
         yield {**told, **_summed(quality.sums)}
     yield {"section": "closing", **_summed(statement.closing)}
+    yield {"section": "to date", "month": statement.since, **_dollars(statement.to_date_nanos)}
     for budget in statement.budgets:
         row = {name: getattr(budget, name) for name in (*names, "after")}
         yield {"section": "closing budget", **row}
@@ -109,9 +130,12 @@ def _summed(sums: Sums) -> dict[str, Any]:
         "entries": sums.entries,
         "request_count": sums.requests,
         "tokens": sums.tokens,
-        "amount_nanos": sums.nanos,
-        "amount_usd": format_dollars(sums.nanos),
+        **_dollars(sums.nanos),
     }
+
+
+def _dollars(nanos: int) -> dict[str, Any]:
+    return {"amount_nanos": nanos, "amount_usd": format_dollars(nanos)}
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +145,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 def _money(sums: dict[str, Any]) -> dict[str, Any]:
     nanos = sums["nanos"]
     rest = {name: value for name, value in sums.items() if name != "nanos"}
-    return rest | {"amount_nanos": nanos, "amount_usd": format_dollars(nanos)}
+    return rest | _dollars(nanos)
 
 
 def _classes_used(statement: Statement) -> list[str]:

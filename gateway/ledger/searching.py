@@ -33,7 +33,8 @@ LOOKED_AT_MOST = 60_000
 """Entries that are looked at for one page, when only they know whether they are wanted."""
 PAGE = 50
 _EXPORT_PAGE = 5_000
-_HOURS_AT_ONCE = 24 * 31
+_HOURS_AT_FIRST, _HOURS_AT_ONCE = 24, 24 * 31
+"""Mostly the last day has enough for a page; what has not is looked for in more and more."""
 _TIMES_AT_MOST = 6
 """How often so many hours are looked through for one page: half a year."""
 _COLUMNS = tuple(column.name for column in _ENTRIES.columns if column.name != "org")
@@ -179,11 +180,12 @@ class Search:
         )
         text = prepare(statement, self._database.engine_name)
         values = {"org": self._org, **{f"is_{name}": v for name, v in filters.items()}}
+        together = _HOURS_AT_FIRST
         while first < after:
-            begin = max(first, after - _HOURS_AT_ONCE)
+            begin = max(first, after - together)
             for hour, entries in cursor.rows(text, {**values, "first": begin, "after": after}):
                 yield int(hour), int(entries)
-            after = begin
+            after, together = begin, min(2 * together, _HOURS_AT_ONCE)
 
     def _rows(
         self, cursor: Cursor, wanted: Selection, stretch: Range, place: Place, limit: int

@@ -1,10 +1,11 @@
 """A statement for one team and one month: what was there, what was charged, what it comes to.
 
-    opening       the budgets that the team's requests counted in, as they stood when it began
+    opening       what the team was charged in the fiscal year before, and the budgets that its
+                  requests counted in, as they stood when the month began
     charges       by job and target, with the tokens of each class
     adjustments   each correction that was posted into the month: of what, and why
     qualities     how well the amounts are known
-    closing       the total, and the same budgets as they stand at its end
+    closing       the total, the fiscal year to date, and the same budgets as they stand then
 
 Everything comes from the entries of the month, at one moment of the books, so charges and
 adjustments add up to the closing total, and so do the qualities.
@@ -20,7 +21,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import BigInteger, bindparam, case, func, literal_column, select
 
 from gateway.ledger.entries import ADJUST
-from gateway.ledger.months import ClosedMonth, Month, closed_months, month_of
+from gateway.ledger.months import ClosedMonth, Month, closed_months, month_of, totals
 from gateway.metering.usage import CLASSES
 from gateway.store.database import Cursor, Database
 from gateway.store.statements import ListStatement, prepare
@@ -119,6 +120,10 @@ class Statement:
     ends_at: int
     closed: ClosedMonth | None
     """How the month was closed; None while it is open and its figures can change."""
+    since: str
+    """The first month of its fiscal year, such as 2026-01."""
+    opening_nanos: int
+    """What the fiscal year came to before the month began."""
     budgets: tuple[BudgetLine, ...]
     charges: tuple[Charge, ...]
     adjustments: tuple[Adjustment, ...]
@@ -139,13 +144,27 @@ class Statement:
         """What the month comes to."""
         return self.charged + self.adjusted
 
+    @property
+    def to_date_nanos(self) -> int:
+        """What the fiscal year comes to by the end of the month."""
+        return self.opening_nanos + self.closing.nanos
+
 
 class Statements:
     """Makes statements for one organisation."""
 
-    def __init__(self, database: Database, org: str, organisation: str, zone: ZoneInfo) -> None:
+    def __init__(
+        self,
+        database: Database,
+        org: str,
+        organisation: str,
+        zone: ZoneInfo,
+        fiscal_year_starts: int = 1,
+    ) -> None:
+        """`fiscal_year_starts` is a month, 1 for January."""
         self._database, self._org, self._engine = database, org, database.engine_name
         self._organisation, self._zone = organisation, zone
+        self._fiscal_year_starts = fiscal_year_starts
 
     def of(self, team: str, month: Month) -> Statement:
         """The statement of a team for a month; blocks. Raises DatabaseDown."""
@@ -157,6 +176,8 @@ class Statements:
                 start, end = found.starts_at, found.ends_at
             values = {"org": self._org, "team": team, "start": start, "end": end}
             values |= {"adjust": ADJUST}
+            since = self._fiscal_year_of(month)
+            before = (min(since.bounds(self._zone)[0], start), start)
             return Statement(
                 org=self._org,
                 organisation=self._organisation,
@@ -166,11 +187,18 @@ class Statements:
                 starts_at=start,
                 ends_at=end,
                 closed=found,
+                since=str(since),
+                opening_nanos=totals(cursor, self._org, self._engine, before, team)[1],
                 budgets=self._budgets(cursor, values),
                 charges=self._charges(cursor, values),
                 adjustments=self._adjustments(cursor, values),
                 qualities=self._qualities(cursor, values),
             )
+
+    def _fiscal_year_of(self, month: Month) -> Month:
+        """The first month of the fiscal year that a month is in."""
+        first = self._fiscal_year_starts
+        return Month(month.year - (month.number < first), first)
 
     def teams(self, month: Month) -> list[str]:
         """The teams that have entries in a month, in alphabetical order; blocks."""

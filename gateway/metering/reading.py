@@ -162,10 +162,14 @@ def ollama(raw: Raw) -> Usage | None:
 def service_tier(raw: Raw) -> str | None:
     """The tier that a usage object names (Anthropic, Gemini, Vertex); None when it names none.
 
-    Anthropic's fast mode is told as a speed.
+    Anthropic's fast mode is told as a speed, and an answer that was made in the United States
+    alone as a place: both have rates of their own, and each other's.
     """
+    at_home = "us" if raw.get("inference_geo") == "us" else ""
     if raw.get("speed") == "fast":
-        return "fast"
+        return "fast-us" if at_home else "fast"
+    if at_home and raw.get("service_tier") in (None, "standard"):
+        return at_home
     for name in ("service_tier", "serviceTier"):
         tier = raw.get(name)
         if isinstance(tier, str) and tier:

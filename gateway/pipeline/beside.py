@@ -179,7 +179,9 @@ def _tools(raw: msgspec.Raw) -> list[Raw]:
 
 
 def _aside(known: Known, extra: Extra, meter: Meter, quality: str) -> Aside:
-    tier = None if meter.service_tier == _FAST else meter.service_tier
+    tier = meter.service_tier
+    if tier is not None and tier.startswith(_FAST):
+        tier = tier.removeprefix(_FAST).removeprefix("-") or None
     cost = charge(known.price, extra.usage, tier)
     return Aside(
         target=known.target,

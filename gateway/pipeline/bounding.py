@@ -14,6 +14,7 @@ import msgspec
 from gateway.errors import BadRequest, TooLarge, UnpricedModel
 from gateway.jobs.parameters import Effective
 from gateway.jobs.routes import Target
+from gateway.metering import reading
 from gateway.metering.counting import (
     OVERHEAD_PER_REQUEST,
     TokenCounter,
@@ -225,7 +226,16 @@ _NAMES_OF_CONTEXT = ("previous_response_id", "conversation", "prompt")
 
 
 def _service_tier(chat: RequestBody) -> str | None:
-    raw = chat.fields.get("service_tier")
+    """The tier that is asked for; Anthropic's fast mode is asked for as a speed, and answers made
+    in the United States alone as a place."""
+    if "speed" in chat.fields or "inference_geo" in chat.fields:
+        asked = {"speed": _text(chat, "speed"), "inference_geo": _text(chat, "inference_geo")}
+        return reading.service_tier(asked) or _text(chat, "service_tier")
+    return _text(chat, "service_tier")
+
+
+def _text(chat: RequestBody, name: str) -> str | None:
+    raw = chat.fields.get(name)
     if raw is None:
         return None
     try:

@@ -25,7 +25,7 @@ from gateway.clock import Clock
 from gateway.errors import ConfigurationError
 from gateway.jobs.files import Files, look, writer_of
 from gateway.jobs.routes import Routes
-from gateway.jobs.versions import FILE, SIGNAL, START, Version, Why
+from gateway.jobs.versions import FILE, SIGNAL, START, WENT_LIVE, Version, Why
 from gateway.metrics import Metrics
 from gateway.pipeline.live import Configuration, Live
 from gateway.prices.book import PriceBook
@@ -198,7 +198,10 @@ class Reloader:
                 self._reject(files, problems)
                 raise ConfigurationError(problems) from error
             self._seen(files)
-            self._rejected, self._in_force = None, files.fingerprint()
+            rejected, self._rejected = self._rejected, None
+            self._in_force = files.fingerprint()
+            if made is None and rejected is not None:
+                log.info("%s says again what is in force, version %d", files.root, version.number)
             if made is not None:
                 old = self._live.now
                 self._live.swap(made)
@@ -231,13 +234,15 @@ class Reloader:
     # ---- telling
 
     def _reject(self, files: Files, problems: list[str]) -> None:
-        version = files.version if files.root in files.texts else ""
         before = self._rejected
-        told = Rejected(self._clock.now(), version, tuple(problems))
+        told = Rejected(self._clock.now(), files.version, tuple(problems))
         self._rejected = told
         self._metrics.configuration_differs.set(1)
         self._metrics.configuration_rejected.inc()
-        if before is not None and (before.version, before.problems) == (version, told.problems):
+        if before is not None and (before.version, before.problems) == (
+            told.version,
+            told.problems,
+        ):
             return
         log.error(
             "%s is NOT in force and version %s stays, because of:\n%s",
@@ -272,7 +277,7 @@ class Reloader:
 def of_rules(version: Version) -> Change:
     """What the log of changes says of a version that goes live."""
     told = {"version": version.hash, "cause": version.cause, "reason": version.reason}
-    return Change(what="routes.live", subject=f"version {version.number}", after=told)
+    return Change(what=WENT_LIVE, subject=f"version {version.number}", after=told)
 
 
 def unchangeable(old: Routes, new: Routes) -> list[str]:

@@ -215,15 +215,24 @@ def _schedules(entry: Row) -> tuple[dict[int, Rates], dict[str, dict[int, Rates]
     if entry.get("input_cost_per_token_cache_hit"):
         hit = _per_million(entry["input_cost_per_token_cache_hit"])
         standard[0].setdefault("cache_read", hit)
-    fast = (entry.get("provider_specific_entry") or {}).get("fast")
-    if fast:
-        # Anthropic's fast mode: a multiple of every rate, stated as one number.
-        times = Decimal(repr(fast))
-        found["fast"] = {
-            above: {name: rate * times for name, rate in rates.items()}
-            for above, rates in standard.items()
-        }
+    stated = entry.get("provider_specific_entry") or {}
+    # Anthropic's fast mode, and answers made in the United States alone: a multiple of every
+    # rate, stated as one number each.
+    if stated.get("fast"):
+        found["fast"] = _times(standard, stated["fast"])
+    if stated.get("us"):
+        found |= {f"{name}-us": _times(found[name], stated["us"]) for name in {"fast"} & set(found)}
+        found["us"] = _times(standard, stated["us"])
     return standard, found
+
+
+def _times(schedule: dict[int, Rates], factor: float) -> dict[int, Rates]:
+    """Every rate of a schedule, so many times."""
+    times = Decimal(repr(factor))
+    return {
+        above: {name: rate * times for name, rate in rates.items()}
+        for above, rates in schedule.items()
+    }
 
 
 def _written(schedule: dict[int, Rates], at_threshold: bool) -> Row:
@@ -251,8 +260,6 @@ def _texts(rates: Rates) -> dict[str, str]:
 def _caveats(entry: Row) -> list[str]:
     """Codes for what the map says about the price and a usage cannot show; see `book.CAVEATS`."""
     found = {code for code, fields in _CAVEATS.items() if any(entry.get(f) for f in fields)}
-    if (entry.get("provider_specific_entry") or {}).get("us"):
-        found.add("regional")
     if len(set((entry.get("search_context_cost_per_query") or {}).values())) > 1:
         found.add("search_size")
     return sorted(found)

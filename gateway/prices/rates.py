@@ -140,7 +140,7 @@ def charge(price: Price, usage: Usage, service_tier: str | None) -> Charge:
 
     A service tier without rates of its own (`default`, `auto`, `on_demand`) is the standard one.
     """
-    schedule = price.service_tiers.get(service_tier) if service_tier is not None else None
+    schedule = None if service_tier is None else _schedule(price, service_tier)
     if schedule is None:
         service_tier = None
         rates, tiers = price.rates, price.tiers
@@ -177,7 +177,7 @@ def bound(
     inputs, outputs = _getters(classes)
     within_reach = [price.rates]
     within_reach += [tier.rates for tier in price.tiers if tier.reached_by(input_tokens)]
-    schedule = price.service_tiers.get(service_tier) if service_tier is not None else None
+    schedule = None if service_tier is None else _schedule(price, service_tier)
     if schedule is not None:
         within_reach.append(schedule.rates)
         within_reach += [tier.rates for tier in schedule.tiers if tier.reached_by(input_tokens)]
@@ -200,6 +200,13 @@ def _getters(classes: frozenset[str]) -> tuple[_Getter, _Getter]:
     """
     inputs = attrgetter("input", "input", *(classes & INPUT_CLASSES))
     return inputs, attrgetter("output", "output", *(classes & OUTPUT_CLASSES))
+
+
+def _schedule(price: Price, service_tier: str) -> Schedule | None:
+    """The schedule of a service tier; of one for the United States alone, that of the same without
+    it when the price makes no difference; None when that is the standard one."""
+    tiers = price.service_tiers
+    return tiers.get(service_tier) or tiers.get(service_tier.removesuffix("-us"))
 
 
 def _rates_at(rates: Rates, tiers: tuple[Tier, ...], input_tokens: int) -> Rates:

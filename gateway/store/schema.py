@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 
 from alembic import command
@@ -29,6 +29,9 @@ def migrate(database: Database) -> None:
     tables are newer than this program.
     """
     config = _config()
+    if database.file is not None:
+        with suppress(OSError):  # who may not make it is told by the connection
+            database.file.touch(mode=0o600)  # the log beside it gets the same mode
     try:
         with database.engine.connect() as connection, _turn(connection, database):
             current = MigrationContext.configure(connection).get_current_revision()

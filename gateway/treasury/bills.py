@@ -180,17 +180,18 @@ def post_in_batches(
             adjustments.post(cursor, fresh[start : start + TOGETHER], by, clock.now())
 
 
-def totals(found: Iterable[Difference]) -> Mapping[str, int]:
-    """Both sides in nano-dollars, `billed` and `booked`.
+def totals(found: Iterable[Difference]) -> Mapping[str, int | None]:
+    """Both sides in nano-dollars, `billed` and `booked`; `billed` is None without any amount.
 
     What is booked stands in the places of models, and once more in those of whole days where the
     bill has such.
     """
     found = list(found)
-    billed = sum((d.billed.nanos or Fraction(0) for d in found), Fraction(0))
+    amounts = [d.billed.nanos for d in found if d.billed.nanos is not None]
     of_models = [d for d in found if d.booked.count and d.place.model != EVERY_MODEL]
     ours = sum((d.booked.nanos or Fraction(0) for d in of_models or found), Fraction(0))
-    return {"billed": whole(billed), "booked": whole(ours)}
+    billed = whole(sum(amounts, Fraction(0))) if amounts else None
+    return {"billed": billed, "booked": whole(ours)}
 
 
 def whole(nanos: Fraction) -> int:

@@ -32,12 +32,12 @@ class BudgetDesk:
         """Those of routes.yaml, and those that keys have of their own. Blocks."""
         return [*self.live().budgets, *self.registry.own_budgets()]
 
-    def standings(self) -> list[Standing]:
-        """How every budget stands now. Blocks."""
+    def standings(self, only: str = "") -> list[Standing]:
+        """How every budget stands now, or the one of a name for all its subjects. Blocks."""
         rules = self.live()
         calendar = Calendar(rules.time_zone, rules.week_starts, rules.fiscal_year_starts)
         found = Standings(self.database, self.org, self.budgets(), calendar)
-        return found.at(self.clock.now(), Raises(self.book.all()))
+        return found.at(self.clock.now(), Raises(self.book.all()), only)
 
     def sees(self, principal: Principal) -> Callable[[str, str], bool]:
         """Whether somebody sees a budget, by its name, for a subject: their team's, or all. Blocks.

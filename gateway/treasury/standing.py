@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import bindparam, select
 
-from gateway.jobs.routes import Budget, Scope
+from gateway.callers.callers import own_budget
+from gateway.jobs.routes import Budget
 from gateway.store.database import Cursor, Database
 from gateway.store.statements import prepare
 from gateway.store.tables import Balance
@@ -58,33 +59,42 @@ class Standings:
         self._database, self._org = database, org
         self._budgets, self._calendar = budgets, calendar
         self._rollover = Rollover(org, database.engine_name, calendar)
-        self._now = prepare(
+        now = (
             select(*(_TABLE.c[name] for name in (*_COLUMNS, *_STATE)))
             .where(
                 _TABLE.c.org == bindparam("org"),
                 _TABLE.c.starts_at <= bindparam("moment"),
                 _TABLE.c.ends_at > bindparam("moment"),
             )
-            .order_by(_TABLE.c.budget, _TABLE.c.subject),
-            database.engine_name,
+            .order_by(_TABLE.c.budget, _TABLE.c.subject)
         )
+        one = now.where(_TABLE.c.budget == bindparam("only"))
+        self._now, self._one = (prepare(text, database.engine_name) for text in (now, one))
 
-    def at(self, moment: int, raises: Raises) -> list[Standing]:
-        """Every budget in the period that a moment is in, those of keys and of the file."""
-        known = {budget.name: budget for budget in self._budgets}
+    def at(self, moment: int, raises: Raises, only: str = "") -> list[Standing]:
+        """Every budget in the period that a moment is in, those of keys and of the file; or the
+        one of a name, for all its subjects."""
+        known = {b.name: b for b in self._budgets if only in ("", b.name)}
+        values = {"org": self._org, "moment": moment}
         found = []
         with self._database.reading() as cursor:
-            rows = cursor.rows(self._now, {"org": self._org, "moment": moment})
+            rows = (
+                cursor.rows(self._one, {**values, "only": only})
+                if only
+                else cursor.rows(self._now, values)
+            )
             for name, subject, period, starts_at, ends_at, *columns in rows:
                 state = State(*columns)
-                budget = known.get(name) or _of_a_key(name, subject, period, state)
+                budget = known.get(name) or own_budget(subject, state.stated, period)
+                if budget.name != name:
+                    continue  # routes.yaml has it no more: it limits nothing
                 if (budget.unit, budget.period) != (state.unit, period):
                     continue  # routes.yaml says otherwise by now; its own balance comes later
                 raised = raises.of(name, subject, moment)
                 line = Line(budget, subject, starts_at, ends_at, 0, raised)
                 found.append(self._standing(cursor, line, state, moment, raises))
             seen = {standing.budget for standing in found}
-            for budget in self._budgets:
+            for budget in known.values():
                 if budget.name not in seen:
                     line = self._unasked(budget, moment, raises)
                     state = State(0, budget.unit, 0, 0, 0, budget.limit, budget.hard, None)
@@ -125,19 +135,6 @@ class Standings:
                 row for row in concerning if row.in_force(moment) and not _ended(row, concerning)
             ),
         )
-
-
-def _of_a_key(name: str, subject: str, period: str, state: State) -> Budget:
-    """A budget that the file does not have: a key's own, as it was at the last admission."""
-    return Budget(
-        name=name,
-        scope=Scope("key", subject),
-        limit=state.stated,
-        unit=state.unit,  # type: ignore[arg-type]
-        period=period,  # type: ignore[arg-type]
-        hard=bool(state.hard),
-        contact="",
-    )
 
 
 def _ended(row: Raise, others: Sequence[Raise]) -> bool:

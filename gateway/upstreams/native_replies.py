@@ -162,8 +162,9 @@ class MessageEvents:
 
     def end(self) -> None:
         """The connection ended; raises UpstreamBroken when the message had not."""
-        if not self.complete:
+        if not self._reader.ended:
             raise broken(self._target, "ended the stream before the answer was whole")
+        self.complete = True
 
     def last_events(self) -> bytes:
         """The event that ends the stream."""

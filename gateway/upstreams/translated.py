@@ -149,6 +149,9 @@ class _Translator(Protocol):
     @property
     def finished(self) -> bool: ...
 
+    @property
+    def ended(self) -> bool: ...
+
     def final_usage_chunk(self) -> dict[str, Any]: ...
 
 
@@ -199,7 +202,7 @@ class TranslatedEvents:
 
     def end(self) -> None:
         """The connection ended; raises UpstreamBroken when the answer had not."""
-        if not self._translator.finished:
+        if not self._translator.ended:
             raise broken(self._call.target, "ended the stream before the answer was whole")
         self.complete = True
 

@@ -84,8 +84,8 @@ class Compared:
         return sum(not difference.explained for difference in self.found)
 
     @property
-    def sums(self) -> Mapping[str, int]:
-        """Both sides in nano-dollars."""
+    def sums(self) -> Mapping[str, int | None]:
+        """Both sides in nano-dollars; None for a bill without amounts."""
         return totals(self.found)
 
     @property

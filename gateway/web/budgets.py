@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -11,10 +10,10 @@ from gateway.errors import ConfigurationError, NotFound
 from gateway.insight.outlooks import Outlook
 from gateway.jobs.routes import Scope
 from gateway.ledger.queries import Range
-from gateway.ledger.spending import Spending
 from gateway.treasury.periods import SHORT_PERIODS
 from gateway.treasury.raises import Raise, budget_to_raise, parse_amount
 from gateway.treasury.standing import Standing
+from gateway.web.budget_lists import ONE, Line, budget_link, budget_lists, seen_by
 from gateway.web.foresight import Foresight
 from gateway.web.pages import Html, Page, Redirect, Visit, link
 from gateway.web.selections import behind
@@ -22,45 +21,9 @@ from gateway.web.sources import Sources
 from gateway.web.spans import end_of_day
 from gateway.web.trends import Point, by_day, foretold
 
-ONE = "/budgets/one"
 _SUMS = {"usd": "nanos", "tokens": "tokens", "requests": "requests"}
 """What a budget counts, as the sums of hours name it."""
 _REASON_AT_MOST = 500
-_SUBJECTS, _SUBJECTS_ALONE = 8, 200
-"""Subjects of one budget, such as runs, that are shown beside others, and alone: the fullest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One budget in the list."""
-
-    standing: Standing
-    outlook: Outlook | None
-
-    @property
-    def place(self) -> str:
-        """Where its own page is."""
-        return budget_link(self.standing.budget, self.standing.subject)
-
-    @property
-    def used(self) -> int:
-        """What is spent of the limit, in millionths."""
-        return self.standing.spent * 1_000_000 // max(1, self.standing.limit)
-
-    @property
-    def state(self) -> str:
-        """In a word: over, full, tight, or nothing to say."""
-        standing = self.standing
-        if standing.spent > standing.limit:
-            return "over"
-        if standing.left <= 0:
-            return "full"
-        return "tight" if standing.spent * 5 >= standing.limit * 4 else ""
-
-
-def budget_link(name: str, subject: str) -> str:
-    """Where a budget's own page is."""
-    return link(ONE, name=name, subject=subject)
 
 
 class Budgets:
@@ -68,33 +31,18 @@ class Budgets:
 
     def __init__(self, sources: Sources, foresight: Foresight) -> None:
         self._sources, self._foresight = sources, foresight
-        self._spending = Spending(sources.database, sources.org)
-
-    def listed(self, visit: Visit) -> Html:
-        """All of them; the forecasts come later, unless they are there."""
-        known = self._foresight.known("budget")
-        return Html("budgets.html", self._table(visit, known))
-
-    def ahead(self, visit: Visit) -> Html:
-        """The table again, with the forecasts."""
-        return Html("budget_lines.html", self._table(visit, self._foresight.made("budget")))
-
-    def _table(self, visit: Visit, known: Iterable[Outlook] | None) -> dict[str, Any]:
-        """The lines, those of one budget together, and how many more subjects each has."""
-        only = visit.query.get("name", "")
-        at_most = _SUBJECTS_ALONE if only else _SUBJECTS
-        groups: dict[str, list[Line]] = {}
-        for line in self._lines(visit, known):
-            if only in ("", line.standing.budget):
-                groups.setdefault(line.standing.budget, []).append(line)
-        for lines in groups.values():
-            lines.sort(key=lambda line: (-line.used, line.standing.subject))
-        shown = [(name, lines[:at_most], len(lines[at_most:])) for name, lines in groups.items()]
-        return {"groups": shown, "known": known is not None, "only": only}
+        self._spending = sources.spending
 
     def one(self, visit: Visit) -> Html:
         """One of them."""
         return self._one(visit, visit.query.get("name", ""), visit.query.get("subject", ""))
+
+    def ahead(self, visit: Visit) -> Html:
+        """How it stands again, with its forecast."""
+        name, subject = visit.query.get("name", ""), visit.query.get("subject", "")
+        standing = self._standing(visit, name, subject)
+        known = self._foresight.made_of([standing])
+        return Html("budget_stands.html", self._figures(visit, standing, known))
 
     def grant(self, visit: Visit) -> Html | Redirect:
         """Raise one until the end of a day."""
@@ -125,47 +73,47 @@ class Budgets:
             return self._one(visit, name, subject, "; ".join(error.problems))
         return Redirect(budget_link(name, subject), "The raise has ended.")
 
-    def _lines(self, visit: Visit, known: Iterable[Outlook] | None) -> list[Line]:
-        seen = self._sources.desk.sees(visit.principal)
-        ahead = {(one.name, one.subject): one for one in known or ()}
-        return [
-            Line(standing, ahead.get((standing.budget, standing.subject)))
-            for standing in self._sources.desk.standings()
-            if seen(standing.budget, standing.subject)
-        ]
-
     def _one(self, visit: Visit, name: str, subject: str, problem: str = "") -> Html:
-        lines = self._lines(visit, self._foresight.known("budget"))
-        wanted = [
-            line
-            for line in lines
-            if line.standing.budget == name and line.standing.subject == subject
-        ]
-        if not wanted:
-            raise NotFound(f"there is no budget {name[:64]!r} for {subject[:64] or 'all'!r}")
-        line = wanted[0]
-        budget = {known.name: known for known in self._sources.desk.budgets()}.get(name)
-        scope = budget.scope if budget is not None else Scope("key", subject)
-        where = columns_of(scope, subject)
-        calendar = self._sources.calendar()
-        starts_at = calendar.bounds(line.standing.period, visit.now)[0]
-        values: dict[str, Any] = {
-            "line": line,
-            "standing": line.standing,
-            "budget": budget,
-            "known": self._foresight.known("budget") is not None,
-            "starts_at": starts_at,
+        standing = self._standing(visit, name, subject)
+        values = self._figures(visit, standing, self._foresight.known_of([standing]))
+        values |= {
             "raises": _raises(self._sources, name, subject),
             "problem": problem,
             "entered": visit.form,
-            "points": [],
-            "members": [],
-            "entries": _entries(visit, scope, subject, starts_at),
             "tomorrow": visit.say.local(visit.now).date() + timedelta(days=1),
         }
-        if where is not None and line.standing.period not in (*SHORT_PERIODS, "forever"):
-            values |= self._spent(visit, line, where, starts_at)
         return Html("budget.html", values, 400 if problem else 200)
+
+    def _standing(self, visit: Visit, name: str, subject: str) -> Standing:
+        """How one stands. Raises NotFound for what is not there, or not the visitor's business."""
+        seen = seen_by(visit, self._sources, name) if name else []
+        standing = next((one for one in seen if one.subject == subject), None)
+        if standing is None:
+            raise NotFound(f"there is no budget {name[:64]!r} for {subject[:64] or 'all'!r}")
+        return standing
+
+    def _figures(
+        self, visit: Visit, standing: Standing, known: Mapping[Any, Outlook] | None
+    ) -> dict[str, Any]:
+        """How it stands, where it will end if that is known, and who is in it."""
+        line = Line(standing, next(iter((known or {}).values()), None))
+        budgets = {budget.name: budget for budget in self._sources.desk.budgets()}
+        budget = budgets.get(standing.budget)
+        scope = budget.scope if budget is not None else Scope("key", standing.subject)
+        where = columns_of(scope, standing.subject)
+        starts_at = self._sources.calendar().bounds(standing.period, visit.now)[0]
+        values: dict[str, Any] = {
+            "line": line,
+            "standing": standing,
+            "known": known is not None,
+            "budget": budget,
+            "points": [],
+            "members": [],
+            "entries": _entries(visit, scope, standing.subject, starts_at),
+        }
+        if where is not None and standing.period not in (*SHORT_PERIODS, "forever"):
+            values |= self._spent(visit, line, where, starts_at)
+        return values
 
     def _spent(
         self, visit: Visit, line: Line, where: dict[str, str], starts_at: int
@@ -183,9 +131,9 @@ def budgets_pages(sources: Sources, foresight: Foresight) -> list[Page]:
     """The pages of this room."""
     budgets = Budgets(sources, foresight)
     return [
-        Page("GET", "/budgets", budgets.listed),
-        Page("GET", "/parts/budgets", budgets.ahead),
+        *budget_lists(sources, foresight),
         Page("GET", ONE, budgets.one),
+        Page("GET", "/parts/budget", budgets.ahead),
         Page("POST", "/budgets/raises", budgets.grant),
         Page("POST", "/budgets/raises/{raise_id}/end", budgets.end),
     ]

@@ -13,7 +13,7 @@ from typing import Any
 from gateway.callers.reach import IN_USE, state_of
 from gateway.callers.roles import NAME
 from gateway.errors import BadRequest, ConfigurationError, GatewayError, NotFound
-from gateway.ledger.spending import NOTHING, Spending, Total
+from gateway.ledger.spending import NOTHING, Total
 from gateway.web.pages import Html, Page, Redirect, Visit
 from gateway.web.sources import Sources
 from gateway.web.spans import span_of
@@ -38,7 +38,7 @@ class Callers:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._spending = Spending(sources.database, sources.org)
+        self._spending = sources.spending
 
     def listed(self, visit: Visit) -> Html:
         """Every team with its apps."""
@@ -117,7 +117,7 @@ class Callers:
             keys.setdefault(key["app"], []).append(key)
         span = span_of(visit)
         own = {} if visit.team is None else {"team": visit.team}
-        spent = self._spending.cube(span.so_far, own).by("app")
+        spent = self._spending.cube(span.so_far, own, names=("app",)).by("app")
         apps: dict[str, list[AppLine]] = {}
         for row in self._sources.directory.apps():
             theirs = keys.get(row["name"], [])

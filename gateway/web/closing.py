@@ -8,7 +8,6 @@ from typing import Any
 from gateway.errors import BadRequest, ConfigurationError
 from gateway.ledger.months import Month, month_of, parse_month
 from gateway.ledger.queries import Range
-from gateway.ledger.spending import Spending
 from gateway.money import format_dollars
 from gateway.treasury.closing import CannotClose, MonthClosing, StillOpen
 from gateway.web.pages import Answer, Html, Page, Redirect, Visit, link
@@ -19,10 +18,10 @@ PLACE = "/reports/closing"
 
 def closing_pages(sources: Sources) -> list[Page]:
     """The question, and the form that it is."""
-    spending = Spending(sources.database, sources.org)
+    spending = sources.spending
 
     def asked(visit: Visit, month: Month, problem: str = "") -> Html:
-        cube = spending.cube(Range(*month.bounds(visit.say.zone)))
+        cube = spending.cube(Range(*month.bounds(visit.say.zone)), names=("team", "quality"))
         values: dict[str, Any] = {
             "month": month,
             "first_day": date(month.year, month.number, 1),

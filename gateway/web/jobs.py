@@ -61,7 +61,7 @@ class Pace:
 
 def jobs_pages(sources: Sources) -> list[Page]:
     """The pages of this room."""
-    spending = Spending(sources.database, sources.org)
+    spending = sources.spending
     search = Search(sources.database, sources.org)
 
     def used(visit: Visit, span: Span, only: str = "") -> list[Used]:

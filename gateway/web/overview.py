@@ -11,7 +11,7 @@ from gateway.clock import MICROS
 from gateway.insight.outlooks import Outlook
 from gateway.ledger.entries import HOUR
 from gateway.ledger.queries import Range
-from gateway.ledger.spending import NOTHING, Cube, HourSums, Spending, Total
+from gateway.ledger.spending import NOTHING, Cube, HourSums, Total
 from gateway.treasury.standing import Standing
 from gateway.web.foresight import Foresight
 from gateway.web.pages import Html, Page, Visit
@@ -36,6 +36,7 @@ _BY = (
     ("target", "By model"),
     ("stage", "By stage"),
 )
+_FORETOLD = ("team", "job")
 _DAY = 24 * 3600 * MICROS
 
 
@@ -86,7 +87,7 @@ class Priced:
 
 def overview_pages(sources: Sources, foresight: Foresight) -> list[Page]:
     """The pages of this room."""
-    spending = Spending(sources.database, sources.org)
+    spending = sources.spending
 
     def overview(visit: Visit) -> Html:
         if spending.is_empty():
@@ -112,7 +113,10 @@ def overview_pages(sources: Sources, foresight: Foresight) -> list[Page]:
             "qualities": cube.by("quality"),
             "priced": _priced(cube, before, weekly, visit, span),
             "refused": refused(sources.metrics) if visit.team is None else None,
+            "ends": None,
         }
+        if span.is_now and visit.team is None:
+            values |= _ends([foresight.known(kind) for kind in _FORETOLD])
         return Html("overview.html", {**values, **_so_far(visit, span, hours, budget, outlook)})
 
     def ahead(visit: Visit) -> Html:
@@ -124,7 +128,25 @@ def overview_pages(sources: Sources, foresight: Foresight) -> list[Page]:
         values = _so_far(visit, span, hours, _budget(sources, visit), outlook)
         return Html("so_far.html", {**values, "span": span, "asked": True})
 
-    return [Page("GET", "/", overview), Page("GET", "/parts/so-far", ahead)]
+    def ends(visit: Visit) -> Html:
+        """Where each team and job will end; a role for one team is told of that team alone."""
+        if visit.team is None:
+            return Html("ends.html", _ends([foresight.made(kind) for kind in _FORETOLD]))
+        own = _outlook(foresight.made("team"), visit)
+        return Html("ends.html", _ends([[] if own is None else [own]]))
+
+    return [
+        Page("GET", "/", overview),
+        Page("GET", "/parts/so-far", ahead),
+        Page("GET", "/parts/ends", ends),
+    ]
+
+
+def _ends(known: list[list[Outlook] | None]) -> dict[str, Any]:
+    """The forecasts of teams and of jobs, the dearest of each."""
+    found = [outlooks for outlooks in known if outlooks is not None]
+    ends = [one for outlooks in found for one in outlooks[:_SHOWN]]
+    return {"ends": ends, "known": len(found) == len(known)}
 
 
 def _so_far(
@@ -157,12 +179,16 @@ def _budget(sources: Sources, visit: Visit) -> Standing | None:
     """The tightest budget in dollars a month that counts all that the visitor sees spent here."""
     team = visit.team
     scopes = ("organisation",) if team is None else ("each team", f"team {team}")
+    names = [
+        budget.name
+        for budget in sources.live().budgets
+        if (budget.unit, budget.period) == ("usd", "month") and str(budget.scope) in scopes
+    ]
     found = [
         standing
-        for standing in sources.desk.standings()
-        if (standing.unit, standing.period) == ("usd", "month")
-        and standing.scope in scopes
-        and standing.subject == (team or "")
+        for name in names
+        for standing in sources.desk.standings(name)
+        if standing.subject == (team or "")
     ]
     return min(found, key=lambda standing: standing.limit, default=None)
 

@@ -4,9 +4,9 @@ The service writes the files when somebody tells it to, and only then: with a re
 check that a start would make, and only while the files still are what the editor has seen. Gateways
 that follow the files take them over by themselves, this one too. What was there is copied first.
 
-Where keys and requests are sent is not changed from a browser: a session that somebody has got hold
-of must not lead either elsewhere. Providers' addresses and credentials, and the addresses of
-alerts, are changed in the file itself.
+Where keys and requests are sent is not changed from a browser, nor with an admin key: a session or
+a key that somebody has got hold of must not lead either elsewhere. Providers' addresses and
+credentials, and the addresses of alerts, are changed in the file itself.
 """
 
 from __future__ import annotations
@@ -76,15 +76,17 @@ class Publisher:
             return "the folder of the rules cannot be written from here"
         return ""
 
-    def check(self, name: str, text: str) -> Checked:
-        """What a start with one file edited would say. Raises ConfigurationError for no such file.
+    def check(self, edited: Mapping[str, str]) -> Checked:
+        """What a start with some files edited, by name, would say. Raises ConfigurationError for a
+        file that the rules do not have.
 
         Other files than those that are live are not looked at, so nothing on the disk is told.
         """
         live = self._sources.live()
-        if name not in live.files:
-            raise ConfigurationError([f"{name[:64]!r} is no file of the rules"])
-        return self._checked({**live.files, name: text})
+        for name in edited:
+            if name not in live.files:
+                raise ConfigurationError([f"{name[:64]!r} is no file of the rules"])
+        return self._checked({**live.files, **edited})
 
     def whatif(self, checked: Checked, days: int) -> WhatIf:
         """What the last days would have cost. Raises ConfigurationError."""
@@ -94,7 +96,9 @@ class Publisher:
         sources = self._sources
         return ask(sources.database, sources.org, source.load, question, _unwatched)
 
-    def publish(self, checked: Checked, base: str, reason: str, by: By) -> Version:
+    def publish(
+        self, checked: Checked, base: str, reason: str, by: By, cause: str = PAGE
+    ) -> Version:
         """Write edited files; `base` is the version that was edited. Returns its row in the books.
 
         Raises ConfigurationError when they are wrong, somebody else was quicker, or they cannot
@@ -107,16 +111,21 @@ class Publisher:
             raise ConfigurationError(moved)
         if checked.version == base:
             raise ConfigurationError(["nothing is different from what is live"])
-        return self._write((checked, checked.rules), base, Why(PAGE, by.who, reason), by)
+        return self._write((checked, checked.rules), base, Why(cause, by.who, reason), by)
 
     def restore(self, kept: Kept, base: str, reason: str, by: By) -> Version:
-        """Write the files of an earlier version again. Raises ConfigurationError."""
+        """Write the files of an earlier version again. Raises ConfigurationError: also where it
+        would send something elsewhere than what is live."""
         root = next(iter(self._sources.live().files))
         texts = {root if name == kept.root else name: text for name, text in kept.texts.items()}
         checked = self._checked(texts)
         if checked.rules is None:
             raise ConfigurationError(list(checked.problems))
-        told = f"back to version {kept.version.number}: {reason}"
+        number = kept.version.number
+        moved = moved_addresses(self._sources.live(), checked.rules)
+        if moved:
+            raise ConfigurationError([*moved, f"or by `jobgate routes rollback {number}`"])
+        told = f"back to version {number}: {reason}"
         return self._write((checked, checked.rules), base, Why(ROLLBACK, by.who, told), by)
 
     def history(self, most: int) -> list[Version]:
@@ -190,9 +199,9 @@ def moved_addresses(old: Routes, new: Routes) -> list[str]:
 
 
 def _addresses(rules: Routes) -> object:
-    """Where alerts are sent, and by what."""
+    """Where alerts are sent, by what, and which of them may hear what stays in the house."""
     told = {
-        name: (one.kind, one.url, one.url_env, one.secret_env, one.to)
+        name: (one.kind, one.url, one.url_env, one.secret_env, one.to, one.residency)
         for name, one in rules.alerts.destinations.items()
     }
     return told, rules.alerts.mail

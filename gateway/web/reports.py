@@ -15,7 +15,7 @@ from gateway.ledger.focus_files import csv_texts
 from gateway.ledger.months import ClosedMonth, Month, closed_months, parse_month
 from gateway.ledger.queries import Range
 from gateway.ledger.rendering import to_csv, to_html, to_json
-from gateway.ledger.spending import NOTHING, Cube, Spending, Total
+from gateway.ledger.spending import NOTHING, Cube, Total
 from gateway.ledger.statements import Statement, Statements
 from gateway.metering.usage import CLASSES
 from gateway.web.pages import Answer, Download, Html, Page, Visit
@@ -38,14 +38,15 @@ class Reports:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._spending = Spending(sources.database, sources.org)
+        self._spending = sources.spending
 
     def listed(self, visit: Visit) -> Html:
         """A month by team, with its files, and the months that are closed."""
         span, closed = span_of(visit), self._closed()
         found = next((one for one in closed if one.month == str(span.month)), None)
         own = {} if visit.team is None else {"team": visit.team}
-        cube = self._spending.cube(_period(span.month, found, visit), own)
+        period = _period(span.month, found, visit)
+        cube = self._spending.cube(period, own, names=("team", "target"))
         return Html(
             "reports.html",
             {
@@ -91,7 +92,8 @@ class Reports:
             raise BadRequest("team: say whose statement", param="team")
         authorise(visit.principal, Permission.READ_BOOKS, team)
         rules, sources = self._sources.live(), self._sources
-        made_by = Statements(sources.database, sources.org, rules.organisation, rules.time_zone)
+        its_own = (rules.organisation, rules.time_zone, rules.fiscal_year_starts)
+        made_by = Statements(sources.database, sources.org, *its_own)
         found = made_by.of(team, month)
         if not found.closing.entries:
             raise NotFound(f"the team {team} has no entries in {month}")

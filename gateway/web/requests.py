@@ -14,7 +14,6 @@ from gateway.ledger.entries import HOUR
 from gateway.ledger.queries import Range
 from gateway.ledger.rendering import inert
 from gateway.ledger.searching import PAGE, Found, Place, Search
-from gateway.ledger.spending import Spending
 from gateway.metering.usage import TOKEN_CLASSES
 from gateway.money import format_dollars
 from gateway.web.pages import Download, Html, Page, Redirect, Visit
@@ -37,7 +36,7 @@ _CHOICES = ("team", "app", "job", "target", "stage", "quality")
 def requests_pages(sources: Sources, why: Why) -> list[Page]:
     """The pages of this room."""
     search = Search(sources.database, sources.org)
-    spending = Spending(sources.database, sources.org)
+    spending = sources.spending
 
     def listed(visit: Visit) -> Html | Redirect:
         if "request" in visit.query:

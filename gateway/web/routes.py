@@ -55,7 +55,7 @@ class RoutesPages:
         """What a start would say of an edited text."""
         name, text, base = _sent(visit)
         try:
-            checked = self._publisher.check(name, text)
+            checked = self._publisher.check({name: text})
         except ConfigurationError as error:
             raise BadRequest(problem_of(error)) from None
         return self._form(name, text, base, checked=checked)
@@ -67,7 +67,7 @@ class RoutesPages:
         if days not in map(str, _DAYS):
             raise BadRequest("days: choose one of the form", param="days")
         try:
-            checked = self._publisher.check(name, text)
+            checked = self._publisher.check({name: text})
             if checked.rules is None:
                 return self._form(name, text, base, checked=checked)
             found = self._publisher.whatif(checked, int(days))
@@ -79,7 +79,7 @@ class RoutesPages:
         """Write it."""
         name, text, base = _sent(visit)
         try:
-            checked = self._publisher.check(name, text)
+            checked = self._publisher.check({name: text})
         except ConfigurationError as error:
             raise BadRequest(problem_of(error)) from None
         try:

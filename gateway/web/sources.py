@@ -10,6 +10,7 @@ from gateway.callers.registry import Registry
 from gateway.clock import Clock
 from gateway.jobs.routes import Routes
 from gateway.ledger.queries import Ledger
+from gateway.ledger.spending import Spending
 from gateway.metrics import Metrics
 from gateway.pipeline.reloading import Source
 from gateway.store.database import Database
@@ -26,6 +27,8 @@ class Sources:
     org: str
     clock: Clock
     ledger: Ledger
+    spending: Spending
+    """One for all pages: it remembers days for each of them."""
     registry: Registry
     directory: Directory
     raises: RaiseBook

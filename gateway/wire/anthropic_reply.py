@@ -117,6 +117,7 @@ class AnthropicStream:
         "_call_count",
         "_chunks",
         "_ended",
+        "_fragment",
         "_message",
         "_open",
         "error",
@@ -134,12 +135,18 @@ class AnthropicStream:
         self._call_count = 0
         self.stop_reason: object = None
         self._ended = False
+        self._fragment = True
         self._message: object = None
 
     @property
     def id(self) -> str:
         """The provider's id of the message; empty until it has begun."""
         return self._chunks.id
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has said why it ended, even if nothing came after that."""
+        return self.finished or self._ended
 
     @property
     def model(self) -> str:
@@ -183,7 +190,7 @@ class AnthropicStream:
         if not isinstance(message, dict):
             return []
         if message.get("id") != self._message:  # another message has counts of its own
-            self._message, self.usage = message.get("id"), {}
+            self._message, self.usage, self._fragment = message.get("id"), {}, True
         self._count(message.get("usage"))
         self._open.clear()
         if self._chunks.model:  # begun again: the caller has its role already
@@ -254,7 +261,13 @@ class AnthropicStream:
         return [self._chunks.delta({"tool_calls": [{"index": block.call, **call}]})]
 
     def _end(self, data: Json) -> list[Json]:
-        self._count(data.get("usage"))
+        told = data.get("usage")
+        if self._fragment and isinstance(told, dict):
+            written = told.get("output_tokens")
+            if type(written) is int and written >= 0:  # in place of the start's fragment
+                self._fragment = False
+                self.usage.pop("output_tokens", None)
+        self._count(told)
         delta = data.get("delta")
         reason = delta.get("stop_reason") if isinstance(delta, dict) else None
         if reason is None or self._ended:

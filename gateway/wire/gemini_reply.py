@@ -193,6 +193,11 @@ class GeminiStream:
         """Whether all that has begun has ended."""
         return bool(self._ended) and self._begun <= self._ended
 
+    @property
+    def ended(self) -> bool:
+        """The same: no marker comes after the last candidate."""
+        return self.finished
+
     def feed(self, data: Json) -> list[Json]:
         """The chunks that a piece gives: none, one, or a few."""
         error = data.get("error")

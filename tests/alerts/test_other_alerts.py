@@ -19,7 +19,7 @@ from gateway.store.database import Database
 from gateway.store.schema import migrate
 from tests.alerts.receiving import an_inbox
 from tests.alerts.telling import ANSWER, BUDGETS, ENVIRONMENT, HARD, spend, telling
-from tests.gateways import BOOK, RunningGateway, running
+from tests.gateways import BOOK, RunningGateway, routes_for, running
 from tests.scripted import Script, ScriptedProvider
 from tests.treasury.booking import change
 
@@ -228,6 +228,23 @@ async def test_the_tag_of_a_private_job_stays_in_the_house_and_its_name_and_amou
         assert "canary-of-the-prompt" not in message
         assert "canary-of-the-answer" not in message
         assert budget in message
+
+
+async def test_a_budget_that_the_rules_do_not_have_any_more_is_not_told_of(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.script = ANSWER
+    tagged = ("    residency: on_prem\n", "    residency: on_prem\n    tags: [run]\n")
+    before = routes_for(provider.url, budgets=PRIVATE_TAG).replace(*tagged)
+    async with running(before, sqlite_url) as gateway:
+        tags = {"x-jobgate-tags": "run=canary-of-the-tag"}
+        assert await spend(gateway, gateway.key(), model="private", extra_headers=tags) == [200]
+    after = telling(provider.url, NOWHERE).replace(*tagged)
+    async with running(after, sqlite_url, environment=ENVIRONMENT) as gateway:
+        gateway.gateway.alerting.look()
+        assert gateway.gateway.alerting.outbox.newest() == []
+        standings = gateway.gateway.alerting._sights.standings()
+        assert [one.budget for one in standings] == ["brands"]
 
 
 async def test_a_tag_that_no_private_job_has_is_told_everywhere(

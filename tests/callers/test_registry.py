@@ -308,7 +308,7 @@ def test_a_change_of_nothing_is_none(registry: Registry, keys: KeyRing) -> None:
         ({"budget_nanos": 1}, "stays what it is"),
         ({"hash": "0"}, "stays what it is"),
         ({"role": "root"}, "role 'root'"),
-        ({"role": "viewer@legal"}, "the team 'brand'"),
+        ({"role": "viewer@legal"}, "which is 'brand'"),
         ({"addresses": ("x",)}, "address 'x'"),
         ({"jobs": ("a",), "default_job": "b"}, "default job 'b'"),
         ({"expires_at": 1}, "over already"),

@@ -203,6 +203,54 @@ def test_a_report_outside_the_period_is_empty_and_says_so(books: str) -> None:
     assert "Nothing was spent in this period." in result.output
 
 
+def test_a_report_is_to_the_nano_and_names_each_dimension_once(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    migrate(database)
+    book(database, Group("main", "sqlite", "test"), "req_0.1", "brand", "extraction", 101)
+    database.close()
+    period = ("--from", "2026-11-01", "--to", "2026-11-30", "--routes", SHIPPED)
+    result = jobgate("report", "--by", "team,team", *period, "--database-url", sqlite_url)
+    (row,) = [line for line in result.output.splitlines() if "brand" in line]
+    assert (row.count("brand"), "0.000000101" in row) == (1, True)
+
+
+@pytest.mark.parametrize("said", ["[/bold]", "[red]x", "[corrects 2026-10]", "\\["])
+def test_what_callers_write_is_printed_as_it_stands(said: str, sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    migrate(database)
+    book(database, Group("main", "sqlite", "test"), "req_0.1", said, "extraction", 100)
+    database.close()
+    period = ("--from", "2026-11-01", "--to", "2026-11-30", "--routes", SHIPPED)
+    result = jobgate("report", "--by", "team", *period, "--database-url", sqlite_url)
+    assert (result.exit_code, said in result.output) == (0, True), result.output
+    statement = ("statement", "--team", said, "--month", "2026-11", "--routes", SHIPPED)
+    result = jobgate(*statement, "--database-url", sqlite_url)
+    assert (result.exit_code, said in result.output) == (0, True), result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--from", "2026-13-01"), "--from: '2026-13-01' is not a day such as 2026-11-01"),
+        (("--to", "soon"), "--to: 'soon' is not a day such as 2026-11-01"),
+        (("--to", "2001-01-01"), "--from the first of this month is not before --to 2001-01-01"),
+    ],
+)
+def test_a_period_that_is_none_is_told_with_its_option(
+    books: str, arguments: tuple[str, ...], said: str
+) -> None:
+    result = jobgate("report", *arguments, "--database-url", books, "--routes", SHIPPED)
+    assert (result.exit_code, said in result.output) == (2, True)
+
+
+def test_a_report_without_routes_says_whose_days_it_takes(books: str, tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere.yaml")
+    result = jobgate("report", "--database-url", books, "--routes", nowhere, "--format", "csv")
+    assert result.exit_code == 0
+    assert f"{nowhere} is not there: days are those of UTC" in result.stderr
+    assert "UTC" not in result.stdout
+
+
 def test_a_report_by_something_unknown_is_refused(books: str) -> None:
     result = jobgate("report", "--by", "colour", "--database-url", books, "--routes", SHIPPED)
     assert result.exit_code == 2
@@ -252,3 +300,28 @@ def test_a_command_reads_no_more_of_the_program_than_it_needs() -> None:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
         assert done.stdout.split().count(b"gateway.cli.options") == 1
         assert not set(done.stdout.decode().split()) & set(unneeded), command
+
+
+LOOKING = (
+    ["audit"],
+    ["report", "--by", "team", "--from", "2026-11-01", "--to", "2026-11-30"],
+    ["routes", "history"],
+    ["routes", "rollback", "1", "--reason", "x"],
+    ["whatif", SHIPPED],
+    ["changes"],
+    ["why", "req_1"],
+    ["sessions", "list"],
+    ["forecast"],
+)
+
+
+@pytest.mark.parametrize("arguments", LOOKING, ids=lambda words: " ".join(words[:2]))
+def test_books_that_are_not_there_are_not_taken_for_empty_ones(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    """An audit of a mistyped name would say that the books balance."""
+    missing = tmp_path / "typo" / "books.db"
+    told = jobgate(*arguments, "--database-url", f"sqlite:///{missing}")
+    assert told.exit_code == 2, told.output
+    assert f"there are no books at {missing}" in told.stderr.replace("\n", "")
+    assert not missing.parent.exists()

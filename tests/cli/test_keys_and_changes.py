@@ -78,7 +78,7 @@ def test_a_key_is_made_for_every_role_and_for_one_team(role: str, jobgate: Comma
     ("arguments", "says"),
     [
         (("--role", "root"), "role 'root'"),
-        (("--role", "finance@legal"), "the key is for the team 'brand'"),
+        (("--role", "finance@legal"), "in its own team, which is 'brand'"),
         (("--addresses", "everywhere"), "address 'everywhere'"),
     ],
 )

@@ -8,12 +8,13 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from gateway.cli.commands import app
-from gateway.clock import SystemClock
+from gateway.clock import SystemClock, to_datetime
 from gateway.ledger.audit import audit
 from gateway.metering.usage import Usage
 from tests.gateways import routes_for
@@ -123,6 +124,22 @@ def test_a_month_is_closed_once_and_its_later_corrections_stand_in_this_one(
     assert reason == "x [corrects 2024-10, which is closed]"
     told = finance.runs("statement", "--team", "brand", "--month", OCTOBER, "--format", "json")
     assert json.loads(told.output)["closing"]["amount_nanos"] == 2000
+    open_month = f"{to_datetime(began).astimezone(ZoneInfo('Europe/Berlin')):%Y-%m}"
+    printed = finance.runs("statement", "--team", "brand", "--month", open_month).output
+    assert "x [corrects 2024-10, which is closed]" in printed
+
+
+def test_a_printed_statement_has_the_budgets_at_its_opening_and_its_closing(
+    finance: Finance,
+) -> None:
+    printed = finance.runs("statement", "--team", "brand", "--month", OCTOBER).output
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines()]
+    ends = {(row[0], row[1]): row[4:] for row in cells if len(row) == 6}
+    assert ends == {
+        ("month", "everybody"): ["0.000000000", "0.000003160"],
+        ("teams", "brand"): ["0.000000000", "0.000003000"],
+        ("year", "everybody"): ["0.000000000", "0.000003160"],
+    }
 
 
 def test_closing_tells_the_open_holds_of_the_month_and_can_be_tried_again(

@@ -147,6 +147,21 @@ def test_diff_tells_what_changed_in_percent_and_ends_with_1(tmp_path: Path) -> N
     assert jobgate("prices", "diff", old, old).exit_code == 0
 
 
+def test_show_names_the_nearest_provider() -> None:
+    result = jobgate("prices", "show", "gpt-5.4", "--provider", "opnai", "--routes", SHIPPED)
+    assert result.exit_code == 2
+    assert "no provider 'opnai'; did you mean 'openai'?" in result.output
+
+
+@pytest.mark.parametrize("content", ["{}", '{"gpt-5": {"mode": "chat"}}'])
+def test_a_map_without_a_price_makes_no_book(tmp_path: Path, content: str) -> None:
+    wrong, book = tmp_path / "map.json", tmp_path / "book"
+    wrong.write_text(content)
+    result = jobgate("prices", "import", "--map", str(wrong), "--output", str(book))
+    assert (result.exit_code, book.exists()) == (2, False)
+    assert f"{wrong} has no model with a price" in result.output
+
+
 def test_a_file_that_is_no_book_or_no_map_is_told(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.json"
     wrong.write_text("[1]")

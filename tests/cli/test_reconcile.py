@@ -84,6 +84,28 @@ def test_a_bill_that_agrees_ends_with_0(books: Books, routes: str) -> None:
     assert (row["billed_usd"], row["booked_usd"]) == ("0.000000700", "0.000000700")
 
 
+def test_a_bill_without_amounts_is_not_told_as_a_bill_of_nothing(books: Books, routes: str) -> None:
+    bill = "date,model,input_tokens,output_tokens\n2026-11-02,gpt-test,300,30\n"
+    result = reconcile(books, routes, bill)
+    assert result.exit_code == 0
+    assert "The bill states no amounts; booked 0.000000700 USD." in result.output
+    told = json.loads(reconcile(books, routes, bill, "--format", "json").stdout)
+    assert (told["billed_usd"], told["booked_usd"]) == (None, "0.000000700")
+
+
+def test_a_google_bill_without_a_line_for_the_output_is_no_difference_of_price(
+    books: Books, routes: str
+) -> None:
+    bill = (
+        "Project ID,SKU description,Usage start date,Usage amount,Cost,Currency\n"
+        "p,Generate content input token count gemini test text,2026-11-02,300,0.1,USD\n"
+    )
+    options = ("--model", "gemini-test=gpt-test", "--post", "--author", "ann", "--format", "json")
+    result = reconcile(books, routes, bill, *options, provider="google")
+    assert [row["kind"] for row in found(result)] == ["missing"]
+    assert len(books.rows("SELECT id FROM entries WHERE org = :org")) == 3, "nothing is posted"
+
+
 def test_a_bill_with_more_tokens_ends_with_1_and_says_around(books: Books, routes: str) -> None:
     bill = BILL.format(amount="0.000000700") + "2026-11-02,gpt-test,laptop,5,5,0.000000100\n"
     result = reconcile(books, routes, bill, "--format", "csv")

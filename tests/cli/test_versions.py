@@ -111,6 +111,23 @@ async def test_the_history_says_when_the_file_is_not_what_is_live(
     assert "is not the newest version that went live" in broken.stderr
 
 
+async def test_a_file_that_is_gone_is_told_and_put_back(
+    provider: ScriptedProvider, sqlite_url: str, tmp_path: Path
+) -> None:
+    old = INCLUDE + routes_for(provider.url)
+    async with following(tmp_path / "rules", old, sqlite_url, teams__brand_yaml=TEAM) as house:
+        (house.folder / "routes.yaml").unlink()
+        await house.until(lambda: house.gateway.reloader.remarks)
+        gone = await jobgate(house, "history")
+        diff = await jobgate(house, "diff", "1")
+        back = await jobgate(house, "rollback", "1", "--reason", "it was gone")
+        await house.until(lambda: not house.gateway.reloader.remarks)
+    assert (gone.exit_code, diff.exit_code, back.exit_code) == (0, 0, 0)
+    assert "is not the newest version that went live" in gone.stderr
+    assert "+++ /dev/null" in diff.stdout
+    assert (house.folder / "routes.yaml").read_text() == old
+
+
 REFUSED = {
     "a version that never was": (["rollback", "99", "--reason", "x"], "no version '99' was ever"),
     "something that names none": (["diff", "nonsense"], "no version 'nonsense' was ever live"),

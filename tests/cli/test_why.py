@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from gateway.cli.commands import app
+from gateway.cli.why import budgets_table
 from tests.gateways import RunningGateway, routes_for, running
 from tests.scripted import Script, ScriptedProvider
 
@@ -77,6 +80,16 @@ async def test_the_page_reads_from_who_asked_to_the_last_correction(
     assert (budget["booked"], budget["after"]["spent"]) == (170_000, 170_000)
     (adjustment,) = found["attempts"][1]["adjustments"]
     assert (adjustment["author"], adjustment["corrects"]) == ("fin", f"{request_id}.2")
+
+
+def test_no_figure_is_cut_off_however_narrow_the_terminal() -> None:
+    figures = {"limit": 10**12, "spent": 123_456_789_012, "held": 0}
+    row = {"budget": "all", "subject": "", "period": "month", "hard": True, "unit": "usd"}
+    stood: dict[str, Any] = dict.fromkeys(("before", "after", "now"), figures)
+    paper = io.StringIO()
+    table = budgets_table([{**row, **stood, "taken": 1_234_567_890, "booked": 1}])
+    Console(width=48, file=paper, color_system=None).print(table)
+    assert "…" not in paper.getvalue()
 
 
 async def test_of_a_refused_request_it_says_what_can_be_told(

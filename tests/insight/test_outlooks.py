@@ -13,11 +13,14 @@ from typer.testing import CliRunner
 
 from gateway.cli.commands import app
 from gateway.clock import FrozenClock
-from gateway.insight.outlooks import Outlook, look_ahead, told
+from gateway.insight.outlooks import Outlook, Outlooks, look_ahead, told
 from gateway.jobs.routes import Budget, Routes, Scope
 from gateway.ledger.queries import Ledger, Range
 from gateway.metering.usage import Usage
 from gateway.treasury.budgets import Payer
+from gateway.treasury.periods import Calendar
+from gateway.treasury.raises import NO_RAISES
+from gateway.treasury.standing import Standings
 from tests.insight.conftest import SHIPPED, Past
 from tests.ledger.spending import moment
 from tests.treasury.booking import Books, a_budget, opening, rows
@@ -125,6 +128,23 @@ def test_every_scope_and_unit_of_a_budget_is_foretold(mixed: Books, shipped: Rou
     assert found["unasked nobody"].forecast.basis == "none"
     assert "each-run r1" not in found
     assert "rate" not in found
+
+
+def test_a_key_is_foretold_alike_whoever_is_asked_for_with_it(
+    mixed: Books, shipped: Routes
+) -> None:
+    """Only the entries of the keys that are asked for are read."""
+    rules = replace(shipped, budgets=mixed.budgets)
+    now = mixed.clock.now()
+    calendar = Calendar(rules.time_zone, rules.week_starts, rules.fiscal_year_starts)
+    standings = Standings(mixed.database, "main", rules.budgets, calendar).at(now, NO_RAISES)
+    scopes = {budget.name: budget.scope for budget in rules.budgets}
+    keys = [standing for standing in standings if standing.budget == "each-key"]
+    asked = Outlooks(mixed.database, "main", calendar)
+    together = asked.budgets(standings, scopes, now)
+    alone = [one for key in keys for one in asked.budgets([key], scopes, now)]
+    assert len(alone) == 2
+    assert alone == [one for one in together if one.name == "each-key"]
 
 
 def test_it_says_on_which_day_a_budget_is_gone(mixed: Books, shipped: Routes) -> None:

@@ -15,6 +15,7 @@ from gateway.clock import FrozenClock, SystemClock
 from gateway.metering.usage import Usage
 from gateway.treasury.budgets import Payer
 from tests.insight.asking import FILE_TEXT, changed
+from tests.insight.test_whatif_promises import a_version
 from tests.treasury.booking import Books, opening
 
 
@@ -81,10 +82,31 @@ def test_refused_requests_fail_a_check_that_asks_for_it(tmp_path: Path, url: str
     assert "refused: 1 request would get no answer" in told.stdout
 
 
+def test_where_there_were_no_requests_nothing_is_said_to_be_new(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    with opening(sqlite_url) as database:
+        now = SystemClock().now()
+        a_version(database, FILE_TEXT, now - 7_200_000_000)
+        a_version(database, DEARER, now - 3_600_000_000)
+    told = jobgate(tmp_path, sqlite_url, "", "--follow", "2")
+    assert "Version 2 had no requests to go by before it went live on" in told.stdout
+    assert "; there were no requests since." in told.stdout
+
+    told = jobgate(tmp_path, sqlite_url, DEARER, "--fail-if-increase", "10%")
+    assert told.exit_code == 0, told.stderr
+    assert "nothing was recorded in this time" in told.stdout
+
+
 REFUSED = {
     "a file that is not valid": ("jobs: [\n", [], "not valid YAML"),
     "no percentage": (FILE_TEXT, ["--fail-if-increase", "ten"], "write a percentage"),
     "no day": (FILE_TEXT, ["--prices-on", "soon"], "is not a day"),
+    "a check of what came": (
+        FILE_TEXT,
+        ["--follow", "2", "--fail-if-increase", "10%"],
+        "are for a file; --follow only tells what came",
+    ),
     "no such version": (FILE_TEXT, ["--follow", "7"], "no version '7' was ever live"),
 }
 

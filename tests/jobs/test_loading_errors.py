@@ -62,7 +62,8 @@ ONE_MISTAKE = {
     "a scope that is not one": (
         ("scope: organisation", "scope: each tem"),
         "33: budgets.all.scope: must be 'organisation', 'each team', 'each app', 'each key' or "
-        "'each job', not 'each tem'; did you mean 'each team'?",
+        "'each job', or one alone such as {team: brand} or {tag: run}, not 'each tem'; "
+        "did you mean 'each team'?",
     ),
     "a scope of two": (
         ("scope: organisation", "scope: {team: a, app: b}"),

@@ -34,13 +34,21 @@ def test_only_a_private_job_and_a_cloud_do_not_go_together(
 
 
 @pytest.mark.parametrize(
-    "targets", ["openai/gpt-4.1", "openai/gpt-4.1, house/llama", "house/llama, openai/gpt-4.1"]
+    ("targets", "more", "way"),
+    [
+        ("openai/gpt-4.1", "", ""),
+        ("openai/gpt-4.1, house/llama", "", ""),
+        ("house/llama, openai/gpt-4.1", "", "fallback -> "),
+        ("house/llama, openai/gpt-4.1", "\n    when_short: downgrade", "fallback or downgrade -> "),
+    ],
 )
-def test_a_cloud_anywhere_in_the_chain_keeps_the_file_from_loading(targets: str) -> None:
+def test_a_cloud_anywhere_in_the_chain_keeps_the_file_from_loading(
+    targets: str, more: str, way: str
+) -> None:
     index = targets.split(", ").index("openai/gpt-4.1")
-    assert problems(changed(("targets: [house/llama]", f"targets: [{targets}]"))) == [
+    assert problems(changed(("targets: [house/llama]", f"targets: [{targets}]{more}"))) == [
         f"routes.yaml:28: jobs.private.targets[{index}]: a job with residency on_prem cannot "
-        "reach a cloud: private -> openai/gpt-4.1 -> provider openai (residency: cloud)"
+        f"reach a cloud: private -> {way}openai/gpt-4.1 -> provider openai (residency: cloud)"
     ]
 
 

@@ -119,6 +119,30 @@ def test_what_the_bill_has_nothing_of_is_missing() -> None:
     assert found[1].nanos == -1_000
 
 
+def test_a_bill_that_does_not_tell_the_output_does_not_tell_that_the_tokens_are_the_same() -> None:
+    (found,) = differences([line(900, input=100)], ours(**BOTH))
+    assert (found.kind, found.note) == (MONEY, "the bill does not tell its output tokens")
+    assert kinds([line(900, input=100)], ours(input=100)) == [PRICE], "embeddings have none"
+    assert kinds([line(1_000, input=100)], ours(**BOTH)) == [SAME], "and the money agrees"
+
+
+def test_a_line_for_each_class_means_that_a_class_without_a_line_was_not_billed() -> None:
+    export = Export(lines=[line(900, input=100)], places=9, by_class=True)
+    (found,) = reconcile(export, ours(**BOTH), PLAN, [MONDAY])
+    assert found.kind == MISSING
+
+
+def test_tokens_on_a_bill_that_has_amounts_for_other_models_alone_are_not_the_same() -> None:
+    lines = [line(None, **BOTH), line(500, model="gpt-other", **BOTH)]
+    other = {Place(MONDAY.isoformat(), "openai", "gpt-other"): Side(BOTH, Fraction(500), 1)}
+    first, second = differences(lines, ours(**BOTH) | other)
+    assert (first.kind, second.kind) == (SAME, MONEY)
+    assert second.note == "the bill has its tokens, and no amount for them"
+    assert kinds(lines, ours(nanos=1, **BOTH) | other) == [SAME, SAME], "less than it rounds"
+    tuesday = [line(None, day=TUESDAY, **BOTH), line(500, model="gpt-other", **BOTH)]
+    assert kinds(tuesday, ours(day=TUESDAY, **BOTH) | other) == [SAME, SAME], "another day"
+
+
 def test_a_bill_in_cents_is_rounded_by_half_a_cent_a_line() -> None:
     half_a_cent = 5_000_000
     ledger = ours(1_000_000_000, **BOTH)

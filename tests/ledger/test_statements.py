@@ -50,6 +50,49 @@ def test_every_part_adds_up_to_the_ledger(books: Spending, team: str, month: str
     assert sum(quality.sums.entries for quality in found.qualities) == found.closing.entries
 
 
+@pytest.mark.parametrize(
+    ("month", "fiscal_year_starts", "since"),
+    [
+        ("2026-10", 1, "2026-01"),
+        ("2026-11", 1, "2026-01"),
+        ("2026-11", 10, "2026-10"),
+        ("2026-11", 11, "2026-11"),
+        ("2026-11", 12, "2025-12"),
+        ("2027-02", 10, "2026-10"),
+    ],
+)
+def test_the_opening_is_what_the_team_was_charged_in_the_fiscal_year_before(
+    books: Spending, month: str, fiscal_year_starts: int, since: str
+) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    by = Statements(books.database, books.org, "Test", zone, fiscal_year_starts)
+    found = by.of("brand", parse_month(month))
+    start = parse_month(month).bounds(zone)[0]
+    before = books.sum(parse_month(since).bounds(zone)[0], start, team="brand")
+    assert found.opening_nanos == before
+    assert found.to_date_nanos == before + found.closing.nanos
+    told, rows = json.loads(to_json(found)), list(csv.DictReader(io.StringIO(to_csv(found))))
+    assert (told["opening"], told["to_date"]) == tuple(
+        {"amount_nanos": nanos, "amount_usd": format_dollars(nanos)}
+        for nanos in (before, found.to_date_nanos)
+    )
+    by_section = {row["section"]: row["amount_nanos"] for row in rows}
+    assert by_section["opening"] == str(before)
+    assert by_section["to date"] == str(found.to_date_nanos)
+    assert (rows[0]["section"], rows[0]["month"]) == ("opening", since)
+    assert f"Opening: charged since {since}, USD" in to_html(found)
+
+
+def test_the_opening_of_a_zone_of_half_hours_is_exact_too(sqlite_url: str) -> None:
+    books = Spending(opened(sqlite_url), "Asia/Kolkata")
+    for text in ("2025-12-31T18:29:59", "2025-12-31T18:30:00", "2026-10-31T18:29:59"):
+        books.at(f"{text}+00:00").book(Usage(input=700))
+    books.at("2026-10-31T18:30:00+00:00").book(Usage(input=30))
+    found = made(books, month="2026-11")
+    books.database.close()
+    assert (found.opening_nanos, found.closing.nanos) == (2 * 1050, 45), "1.5 nano a token"
+
+
 def test_charges_have_their_tokens_by_class(books: Spending) -> None:
     (charge,) = made(books, "data").charges
     assert (charge.job, charge.target) == ("narrative", "openai/gpt-test")

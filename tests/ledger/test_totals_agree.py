@@ -1,11 +1,12 @@
 """Any total, for any range and time zone, is the same wherever it is asked.
 
-The ledger, the roll-ups, `Ledger.spend`, the report on the command line, the statements and the
-cost export are read in six ways by six pieces of code; a finance person may take any of them.
+The ledger, the roll-ups, `Ledger.spend`, the report on the command line, the statements, the cost
+export, the API and what /metrics counts are read in eight ways; a finance person may take any.
 """
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -14,8 +15,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ from gateway.ledger.rendering import to_csv, to_json
 from gateway.ledger.statements import Statements
 from gateway.metering.usage import CLASSES, Usage
 from gateway.treasury.budgets import Payer
-from tests.gateways import routes_for, running
+from tests.gateways import RunningGateway, routes_for, running
 from tests.ledger.spending import Spending, moment
 from tests.scripted import Script, ScriptedProvider
 from tests.treasury.booking import opened
@@ -53,6 +54,7 @@ payers = st.builds(
     job=st.sampled_from(["extraction", "narrative"]),
     tags=st.dictionaries(st.just("stage"), st.sampled_from(["draft", "final"])),
 )
+inputs = st.sampled_from([0, 1, 7, 10**5])
 usages = st.builds(Usage, **dict.fromkeys(CLASSES, st.sampled_from([0, 0, 1, 7, 333, 10**7])))
 
 
@@ -197,37 +199,102 @@ def test_every_way_to_ask_for_a_total_gives_the_same(database_url: str, tmp_path
     database.close()
 
 
+questions = st.lists(
+    st.tuples(
+        st.sampled_from(["extraction", "narrative", "volume", "workspace"]),
+        st.sampled_from(["brand", "data"]),
+        st.builds(Script, text=st.just("Two words"), input=inputs, output=st.integers(0, 333)),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+async def ask(gateway: RunningGateway, job: str, team: str, *, stream: bool) -> None:
+    """One request of a team, through the front door."""
+    client = gateway.client(gateway.key(team=team, app=f"{team}-app"))
+    fields = {"model": job, "messages": [{"role": "user", "content": "Say something."}]}
+    if not stream:
+        await client.chat.completions.create(**fields)
+        return
+    async for _ in await client.chat.completions.create(**fields, stream=True):
+        pass
+
+
+async def told_by_the_api(gateway: RunningGateway, **query: str) -> int:
+    """Nano-dollars as /admin/v1/spend has them: in JSON, and added up from its CSV."""
+    headers = {"Authorization": f"Bearer {gateway.admin_key}"}
+    async with httpx.AsyncClient(base_url=gateway.url, headers=headers) as http:
+        told = (await http.get("/admin/v1/spend", params=query)).json()
+        rows = csv.DictReader(
+            io.StringIO((await http.get("/admin/v1/spend", params={**query, "format": "csv"})).text)
+        )
+        usd = sum((Decimal(row["amount_usd"]) for row in rows), Decimal(0))
+    total = int(told["total"]["amount_nanos"])
+    assert usd * 10**9 == total == sum(row["amount_nanos"] for row in told["spend"])
+    return total
+
+
+def counted(gateway: RunningGateway) -> int:
+    """Nano-dollars that /metrics has counted."""
+    found = 0.0
+    for metric in gateway.gateway.metrics.registry.collect():
+        for sample in metric.samples:
+            if sample.name == "jobgate_spend_nanodollars_total":
+                found += sample.value
+    return int(found)
+
+
 @pytest.mark.anyio
-async def test_what_the_metrics_count_is_what_every_other_way_tells(
+async def test_the_api_and_the_metrics_tell_what_every_other_way_tells(
     provider: ScriptedProvider, database_url: str, tmp_path: Path
 ) -> None:
+    """Random requests at a running gateway; what /metrics has more by is what the ledger has."""
+
+    async def agree(
+        asked: list[tuple[str, str, Script, bool]], at: int, zone: str, by: str
+    ) -> None:
+        before, metered = books.sum(), counted(gateway)
+        for job, team, script, stream in asked:
+            provider.script = script
+            await ask(gateway, job, team, stream=stream)
+        ledger = books.sum()
+        assert counted(gateway) - metered == ledger - before
+
+        admitted = books.rows("SELECT admitted_at FROM entries WHERE org = :org")
+        cut = int(admitted[at % len(admitted)][0])
+        start, ever = to_datetime(cut).isoformat(), {"by": by, "zone": zone, "to": "2100-01-01"}
+        period = Range(cut, moment("2100-01-01T00:00:00+00:00"))
+        since = books.sum(period.start, period.end)
+        assert await told_by_the_api(gateway, **ever, **{"from": "2020-01-01"}) == ledger
+        assert await told_by_the_api(gateway, **ever, **{"from": start}) == since
+        until = ever | {"from": "2020-01-01", "to": start}
+        assert await told_by_the_api(gateway, **until) == ledger - since
+        reader = Reader(books, database_url, tmp_path / "routes.yaml")
+        assert {reader.rollups(period), reader.spend(period, [by]), reader.report(period)} == {
+            since
+        }
+        month, told = reader.statements(cut)
+        assert {books.sum(month.start, month.end), reader.export(month)} == set(told)
+        assert gateway.audit() == []
+
     routes = routes_for(provider.url)
     (tmp_path / "routes.yaml").write_text(routes)
     async with running(routes, database_url) as gateway:
-        for number, job in enumerate(("extraction", "narrative", "volume", "extraction")):
-            provider.script = Script(text="Two words", input=100 + number, output=2)
-            await gateway.client(
-                gateway.key(team=f"team{number % 2}", app=f"app{number}")
-            ).chat.completions.create(
-                model=job, messages=[{"role": "user", "content": "Say something."}]
-            )
-        counted = sum(
-            sample.value
-            for metric in gateway.gateway.metrics.registry.collect()
-            for sample in metric.samples
-            if sample.name == "jobgate_spend_nanodollars_total"
-        )
         books = Spending(gateway.gateway.database)
-        now = gateway.gateway.clock.now()
-        period = Range(now - 3600 * 10**6, now + 1)
-        reader = Reader(books, database_url, tmp_path / "routes.yaml")
-        told = {
-            reader.rollups(period),
-            reader.spend(period, ["job"]),
-            reader.export(period),
-            books.sum(),
-        }
-        month, by_statements = reader.statements(now)
-    assert told == {int(counted)} == set(by_statements)
-    assert month.start <= now < month.end
-    assert ZoneInfo("Europe/Berlin") == books.calendar.zone
+        loop = asyncio.get_running_loop()
+
+        @settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+        @given(
+            asked=questions,
+            at=st.integers(0, 99),
+            zone=st.sampled_from(ZONES),
+            by=st.sampled_from(DIMENSIONS),
+        )
+        def programs(
+            asked: list[tuple[str, str, Script, bool]], at: int, zone: str, by: str
+        ) -> None:
+            asyncio.run_coroutine_threadsafe(agree(asked, at, zone, by), loop).result()
+
+        await asyncio.to_thread(programs)

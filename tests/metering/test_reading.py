@@ -67,6 +67,11 @@ def test_billed_tool_calls_of_a_response_are_calls_with_a_fee() -> None:
     [
         ({"service_tier": "priority"}, "priority"),
         ({"service_tier": "standard", "speed": "fast"}, "fast"),
+        ({"service_tier": "standard", "inference_geo": "us"}, "us"),
+        ({"speed": "fast", "inference_geo": "us"}, "fast-us"),
+        ({"service_tier": "priority", "inference_geo": "us"}, "priority"),
+        ({"service_tier": "standard", "inference_geo": "global"}, "standard"),
+        ({"service_tier": "standard", "inference_geo": "not_available"}, "standard"),
         ({"serviceTier": "flex"}, "flex"),
         ({"serviceTier": "SERVICE_TIER_PRIORITY"}, "priority"),
         ({"trafficType": "ON_DEMAND_FLEX"}, "flex"),

@@ -169,7 +169,9 @@ def test_a_fast_mode_is_a_multiple_of_every_rate(imported: Any) -> None:
     (row,) = imported(m={**PRICED, "provider_specific_entry": {"fast": 2.0, "us": 1.1}})
 
     assert row["service_tiers"]["fast"]["rates"] == {"input": "5", "output": "20"}
-    assert row["caveats"] == ["regional"]
+    assert row["service_tiers"]["us"]["rates"] == {"input": "2.75", "output": "11"}
+    assert row["service_tiers"]["fast-us"]["rates"] == {"input": "5.5", "output": "22"}
+    assert "caveats" not in row
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ async def test_trap_20_yesterdays_entry_keeps_yesterdays_price(
 async def test_trap_20_a_request_across_midnight_has_the_price_of_its_admission(
     provider: ScriptedProvider, sqlite_url: str
 ) -> None:
-    provider.script = Script(chunks=("Two", " words"), input=100, output=2)
+    provider.script = Script(chunks=("Two", " words"), input=100, output=2, stall_before_chunk=1)
     clock = FrozenClock("2026-10-31T23:59:59+01:00")
     async with running(routes(TWO, url=provider.url), sqlite_url, clock=clock) as gateway:
         stream = await gateway.client().chat.completions.create(
@@ -164,6 +164,7 @@ async def test_trap_20_a_request_across_midnight_has_the_price_of_its_admission(
         )
         async for _chunk in stream:
             clock.move(60)
+            provider.resume()
         (entry,) = gateway.entries()
 
     assert entry["amount_nanos"] == 100 * 3_000 + 2 * 15_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,6 +53,28 @@ def test_migrations_from_nothing_make_the_tables_of_the_page(database: Database)
         context = MigrationContext.configure(connection, opts={"compare_type": types_differ})
         assert compare_metadata(context, METADATA) == []
         assert set(inspect(connection).get_view_names()) >= VIEWS
+
+
+def test_a_new_file_of_the_books_and_its_log_are_for_nobody_else(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    migrate(database)
+    assert database.file is not None
+    with database.writing() as cursor:
+        cursor.run("INSERT INTO counters VALUES ('org', 'proofs', 1)", {})
+        files = sorted(database.file.parent.iterdir())
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in files}
+    database.close()
+    assert modes == {"books.db": 0o600, "books.db-shm": 0o600, "books.db-wal": 0o600}
+
+
+def test_a_file_that_is_there_keeps_the_mode_that_somebody_gave_it(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    assert database.file is not None
+    database.file.touch(mode=0o640)
+    database.file.chmod(0o640)
+    migrate(database)
+    database.close()
+    assert stat.S_IMODE(database.file.stat().st_mode) == 0o640
 
 
 def test_a_second_start_changes_nothing(database: Database) -> None:

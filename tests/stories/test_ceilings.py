@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -108,3 +109,40 @@ async def test_a_file_of_unknown_length_is_refused_where_nothing_bounds_it(
         assert gateway.entries() == []
     assert (heard.status, heard.error["param"]) == (400, "messages")
     assert "context window" in heard.error["message"]
+
+
+async def test_fast_mode_is_held_at_its_own_price_and_billed_at_it(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    """Anthropic names it `speed`, in the request and in the usage; it costs six times as much."""
+    usage = {"input_tokens": 10, "output_tokens": 10, "speed": "fast"}
+    provider.script = Script(text="Well", input=10, output=10, wire_usage=usage)
+    plain = "price: {input: 3, cache_read: 0.3, cache_write: 3.75, cache_write_1h: 6, output: 15}"
+    fast = "service_tiers: {fast: {input: 18, output: 90}}"
+    routes = routes_for(provider.url).replace(plain, f"{plain[:-1]}, {fast}}}")
+    asked = {"model": "narrative", "max_tokens": 10, "messages": [{"role": "user", "content": "A"}]}
+    async with running(routes, sqlite_url) as gateway:
+        slow = await held(gateway, json.dumps(asked).encode(), "messages")
+        most = await held(gateway, json.dumps(asked | {"speed": "fast"}).encode(), "messages")
+        amounts = {entry["amount_nanos"] for entry in gateway.entries()}
+    assert amounts == {10 * 18_000 + 10 * 90_000}
+    assert most >= 10 * 18_000 + 10 * 90_000 > slow
+
+
+async def test_answers_made_in_the_united_states_alone_are_held_and_billed_dearer(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    usage = {"input_tokens": 1000, "output_tokens": 10, "service_tier": "standard"}
+    usage |= {"inference_geo": "us"}
+    provider.script = Script(text="Well", input=1000, output=10, wire_usage=usage)
+    routes = routes_for(provider.url).replace("anthropic/claude-test", "anthropic/claude-opus-4-6")
+    routes = re.sub(r"\n  anthropic/claude-opus-4-6: .*", "", routes)
+    asked = {"model": "narrative", "max_tokens": 10, "messages": [{"role": "user", "content": "A"}]}
+    async with running(routes, sqlite_url) as gateway:
+        plain = await held(gateway, json.dumps(asked).encode(), "messages")
+        there = await held(
+            gateway, json.dumps(asked | {"inference_geo": "us"}).encode(), "messages"
+        )
+        amounts = {entry["amount_nanos"] for entry in gateway.entries()}
+    assert amounts == {(1000 * 5_000 + 10 * 25_000) * 11 // 10}, "5 and 25 USD, and a tenth more"
+    assert there > plain

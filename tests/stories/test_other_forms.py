@@ -47,6 +47,18 @@ async def test_embeddings_are_booked_without_output(
     assert entry["quality"] == "reported"
 
 
+async def test_a_charge_that_is_stated_for_embeddings_wins(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    usage = {"prompt_tokens": 12, "total_tokens": 12, "cost": 0.00000031}
+    provider.script = Script(input=12, wire_usage=usage)
+    routes = routes_for(provider.url).replace("flavour: openai,", "flavour: openrouter,")
+    async with running(routes, sqlite_url) as gateway:
+        await gateway.client().embeddings.create(model="extraction", input="one text")
+        (entry,) = gateway.entries()
+    assert (used(entry), entry["amount_nanos"]) == ({"input": 12}, 310)
+
+
 async def test_a_response_is_booked_with_its_cached_and_reasoning_tokens(
     provider: ScriptedProvider, database_url: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import msgspec
 import openai
 import pytest
@@ -306,3 +307,35 @@ async def test_a_cost_that_is_not_openrouters_is_not_a_charge(
         await gateway.client().chat.completions.create(model="extraction", messages=QUESTION)
         (entry,) = gateway.entries()
     assert entry["amount_nanos"] == COST
+
+
+@pytest.mark.parametrize("job", ["extraction", "narrative", "workspace", "volume"])
+async def test_a_stream_that_lacks_only_its_end_marker_is_whole_and_reported(
+    job: str, provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    """The reason why it ended and the final usage have come; the connection ended in order."""
+    provider.script = Script(
+        chunks=("Two", " words"), input=100, output=2, cut_after_chunk=-1, cut_mode="end"
+    )
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        chunks = await streamed(gateway, job)
+        (entry,) = gateway.entries()
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    assert (entry["input"], entry["output"]) == (100, 2)
+    assert (entry["outcome"], entry["quality"]) == ("ok", "reported")
+
+
+async def test_a_message_that_lacks_only_its_end_marker_is_whole_too(
+    provider: ScriptedProvider, sqlite_url: str
+) -> None:
+    provider.script = Script(
+        chunks=("Two", " words"), input=100, output=2, cut_after_chunk=-1, cut_mode="end"
+    )
+    body = {"model": "narrative", "messages": QUESTION, "max_tokens": 50, "stream": True}
+    async with running(routes_for(provider.url), sqlite_url) as gateway:
+        headers = {"x-api-key": gateway.key()}
+        async with httpx.AsyncClient(base_url=gateway.url, headers=headers) as http:
+            told = await http.post("/v1/messages", json=body)
+        (entry,) = gateway.entries()
+    assert "error" not in told.text
+    assert (entry["outcome"], entry["quality"], entry["output"]) == ("ok", "reported", 2)

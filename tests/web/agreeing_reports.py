@@ -8,6 +8,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+from gateway.ledger.months import parse_month
 from gateway.ledger.queries import Range
 from gateway.metering.usage import CLASSES
 from gateway.money import NANOS_PER_DOLLAR
@@ -55,8 +56,10 @@ async def _check_statement(visitor: Visitor, truth: Truth, month: str) -> None:
     query = f"?team={truth.team}&month={month}"
     page = (await visitor.get(f"/reports/statement{query}")).page
     charged, adjusted = truth.total(also=_CHARGED), truth.total(also=_ADJUSTED)
-    sums = [charged + adjusted, charged, adjusted, truth.total("request_count")]
-    assert page.figures[:5] == [*sums, truth.total("tokens")]
+    year = parse_month(f"{month[:4]}-01").bounds(truth.gateway.gateway.routes.time_zone)[0]
+    opening = Truth(truth.gateway, Range(year, truth.period.start), truth.team).total()
+    sums = [charged + adjusted, opening, charged, adjusted, truth.total("request_count")]
+    assert page.figures[:6] == [*sums, truth.total("tokens")]
     used = [name for name in CLASSES if truth.total(name, _CHARGED)]
     charges = truth.sums(("job", "target"), ("request_count", *used, "amount_nanos"), _CHARGED)
     [*told, foot] = page.by["charge"]

@@ -31,6 +31,7 @@ from tests.web.agreeing import (
     check_overview,
     check_requests,
 )
+from tests.web.agreeing_ahead import check_ahead, check_reckoned
 from tests.web.agreeing_reports import check_closed_months, check_reports
 from tests.web.truth import Truth
 from tests.web.visiting import visiting
@@ -60,6 +61,7 @@ async def check(
     async with visiting(gateway, role) as visitor:
         await check_overview(visitor, truth, month)
         await check_jobs(visitor, truth, month)
+        await check_reckoned(visitor, truth, month)
         await check_links(visitor, truth, month, followed)
         await check_requests(visitor, truth, month)
         await check_reports(visitor, truth, month)
@@ -71,6 +73,8 @@ async def check_all(url: str, roles: Sequence[str], closed: str, followed: Seque
         for role in roles:
             for month in ("2026-10", "2026-11"):
                 await check(gateway, role, month, followed)
+            async with visiting(gateway, role) as visitor:
+                await check_ahead(visitor, gateway, role.partition("@")[2])
         await check_budgets(gateway)
         if closed:
             async with visiting(gateway, "finance") as visitor:

@@ -158,6 +158,15 @@ def hidden(seen: Seen) -> dict[str, str]:
     return dict(HIDDEN.findall(part[: part.index("</form>")]))
 
 
+async def test_a_bill_without_amounts_is_not_told_as_a_bill_of_nothing(
+    gateway: RunningGateway, finance: Visitor
+) -> None:
+    without = b"\n".join(line.rpartition(b",")[0] for line in BILL.splitlines())
+    seen = await compare(finance, without)
+    assert seen.status == 200
+    assert "the bill states no amounts" in seen.text
+
+
 async def test_a_bill_is_compared_and_nothing_is_written(
     gateway: RunningGateway, finance: Visitor
 ) -> None:

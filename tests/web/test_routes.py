@@ -172,6 +172,38 @@ async def test_what_may_not_be_published_is_not_written(
     assert [change["what"] for change in changes(followed)].count("routes.live") == 1
 
 
+ALERTS = """
+alerts:
+  destinations:
+    hook: {kind: webhook, url: "http://127.0.0.1:9/hook", secret_env: HOOK_SECRET}
+"""
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        ROUTES.replace("127.0.0.1:9/openai", "127.0.0.1:8/openai"),
+        ROUTES + ALERTS.replace("secret_env", "residency: on_prem, secret_env"),
+    ],
+    ids=["a provider elsewhere", "alerts that hear more"],
+)
+async def test_nothing_that_was_moved_is_moved_back_from_a_page(
+    before: str, tmp_path: Path, sqlite_url: str
+) -> None:
+    after = ROUTES + ALERTS if ALERTS[:8] in before else ROUTES
+    async with following(tmp_path / "rules", before, sqlite_url) as followed:
+        await followed.takes(after)
+        back = {"base": followed.gateway.routes.version, "reason": "as it was"}
+        async with engineer(followed) as visitor:
+            seen = await visitor.fill_in("/routes/versions/1", "/routes/versions/1/restore", **back)
+            sent = form(before, followed, reason="as it was")
+            published = await visitor.fill_in("/routes", "/routes/publish", **sent)
+        assert (seen.status, published.status) == (400, 400)
+        assert "changed in the file itself" in shown(seen.text)
+        assert "jobgate routes rollback 1" in shown(seen.text)
+        assert on_disk(followed) == after
+
+
 async def test_a_file_that_is_a_link_is_not_published_over(followed: Followed) -> None:
     real = followed.folder / "kept-elsewhere.yaml"
     real.write_text(ROUTES)

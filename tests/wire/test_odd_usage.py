@@ -123,3 +123,26 @@ def test_a_split_that_is_restated_as_zeros_stays_what_it_was() -> None:
     meter = Meter()
     note_anthropic(stream.usage, meter, None)
     assert meter.usage == Usage(input=10, cache_write_1h=20, output=7)
+
+
+def test_a_refusal_before_any_output_is_not_billed_though_the_start_had_a_fragment() -> None:
+    """The fragment of the start is an estimate; what the end says replaces it, a zero too."""
+    stream = AnthropicStream(created=1)
+    begun = {"input_tokens": 10, "output_tokens": 1}
+    stream.feed("", {"type": "message_start", "message": {"id": "a", "usage": begun}})
+    delta = {"stop_reason": "refusal"}
+    stream.feed("", {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 0}})
+    meter = Meter()
+    note_anthropic(stream.usage, meter, stream.stop_reason)
+    assert (meter.usage, meter.unbilled) == (Usage(input=10), True)
+
+
+def test_the_end_of_a_message_says_less_output_than_its_start_and_is_right() -> None:
+    stream = AnthropicStream(created=1)
+    begun = {"input_tokens": 10, "output_tokens": 8}
+    stream.feed("", {"type": "message_start", "message": {"id": "a", "usage": begun}})
+    stream.feed("", {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 5}})
+    stream.feed("", {"type": "message_delta", "delta": {}, "usage": {"output_tokens": None}})
+    meter = Meter()
+    note_anthropic(stream.usage, meter, None)
+    assert meter.usage == Usage(input=10, output=5)

@@ -18,7 +18,6 @@ from gateway.doors.directory import Body
 from gateway.doors.policy import Acting, Guard
 from gateway.errors import BadRequest, ConfigurationError, Conflict, NotFound
 from gateway.jobs.differing import difference
-from gateway.jobs.document import BYTES_MAX
 from gateway.jobs.versions import API, Kept
 from gateway.web.publishing import LIVE, Publisher
 from gateway.web.sources import Sources
@@ -30,7 +29,7 @@ _EXAMPLE = "version: 1\njobs: {}\n"
 _NAMED = r"^[0-9A-Fa-f]{1,64}$"
 
 Texts = Annotated[
-    dict[str, Annotated[str, Field(max_length=BYTES_MAX)]],
+    dict[str, str],
     Field(min_length=1, max_length=64, examples=[{"routes.yaml": _EXAMPLE}]),
 ]
 Base = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", examples=["0" * 64])]

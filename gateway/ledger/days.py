@@ -40,9 +40,12 @@ def _moment(name: str, text: str, zone: ZoneInfo, *, after: bool) -> int:
     try:
         if len(text) <= len(_DAY):
             day = date.fromisoformat(text)
-            return _midnight(day + timedelta(days=1) if after else day, zone)
-        moment = datetime.fromisoformat(text)
-        return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+            micros = _midnight(day + timedelta(days=1) if after else day, zone)
+        else:
+            moment = datetime.fromisoformat(text)
+            micros = to_micros(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+        to_datetime(micros)  # in another zone it may be before the first year, or after the last
+        return micros
     except (ValueError, OverflowError):
         raise ConfigurationError([f"{name}: {text!r} is not a day such as {_DAY}"]) from None
 

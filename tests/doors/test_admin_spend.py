@@ -71,6 +71,7 @@ async def test_as_csv_it_is_what_the_command_prints(house: House) -> None:
         ("by=colour", 400, "by: 'colour' is not one of team, app, job"),
         ("from=2026-13-01", 400, "from: '2026-13-01' is not a day such as 2026-11-01"),
         ("to=9999-12-31", 409, "to: '9999-12-31' is not a day"),
+        ("from=0001-01-01&zone=Asia/Tokyo", 409, "from: '0001-01-01' is not a day"),
         ("from=2999-01-01", 409, "from 2999-01-01 is not before to today"),
         ("zone=Mars", 404, "zone: there is no time zone 'Mars'"),
         ("zone=/etc/passwd", 404, "there is no time zone"),

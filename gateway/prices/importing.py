@@ -218,11 +218,13 @@ def _schedules(entry: Row) -> tuple[dict[int, Rates], dict[str, dict[int, Rates]
     stated = entry.get("provider_specific_entry") or {}
     # Anthropic's fast mode, and answers made in the United States alone: a multiple of every
     # rate, stated as one number each.
-    if stated.get("fast"):
-        found["fast"] = _times(standard, stated["fast"])
-    if stated.get("us"):
-        found |= {f"{name}-us": _times(found[name], stated["us"]) for name in {"fast"} & set(found)}
-        found["us"] = _times(standard, stated["us"])
+    fast, at_home = stated.get("fast"), stated.get("us")
+    if fast:
+        found["fast"] = _times(standard, fast)
+    if fast and at_home:
+        found["fast-us"] = _times(found["fast"], at_home)
+    if at_home:
+        found["us"] = _times(standard, at_home)
     return standard, found
 
 

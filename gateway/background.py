@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from gateway.alerts.alerting import Ground, Sights
@@ -32,10 +33,14 @@ class Freshness:
 
     def __init__(self, database: Database, keys: KeyRing, raises: RaiseBook) -> None:
         self._database, self._keys, self._raises = database, keys, raises
+        self._one_at_a_time = threading.Lock()
 
     def refresh(self) -> None:
-        """Read what has changed. Blocks. Raises DatabaseDown."""
-        with self._database.reading() as cursor:
+        """Read what has changed. Blocks. Raises DatabaseDown.
+
+        One thread at a time, or a reading that began earlier could replace what a later one found.
+        """
+        with self._one_at_a_time, self._database.reading() as cursor:
             self._keys.refresh_in(cursor)
             self._raises.refresh_in(cursor)
 

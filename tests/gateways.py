@@ -58,7 +58,7 @@ class RunningGateway:
     def key(self, team: str = "brand", app: str = "site", **more: Any) -> str:
         """The secret of a new app key; it works at once."""
         _key_id, secret = self._registry.create(NewKey(team=team, app=app, **more), TESTER)
-        self.gateway._keys.refresh()
+        self.gateway._fresh.refresh()
         return secret
 
     def client(self, key: str | None = None, **more: Any) -> openai.AsyncOpenAI:

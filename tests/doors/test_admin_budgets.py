@@ -127,13 +127,13 @@ async def test_a_key_whose_own_budget_is_used_up_goes_on_after_a_raise(
     admin, finance = desk(house), desk(house, "finance")
     own = {"usd": "0", "period": "month"}
     made = await admin.make("/keys", team="brand", app="site", budget=own)
-    house.gateway.gateway._keys.refresh()
+    house.gateway.gateway._fresh.refresh()
     asking = Desk(house, made["key"])
     question = {"model": "private", "messages": QUESTION}
 
     refused = await asking.house.send("POST", CHAT, key=asking.key, data=json.dumps(question))
     granted = await grant(finance, budget=named.format(made["id"]))
-    house.gateway.gateway._raises.refresh()
+    house.gateway.gateway._fresh.refresh()
     served = await asking.house.send("POST", CHAT, key=asking.key, data=json.dumps(question))
     name = f"key {made['id']}"
     (stands,) = [b for b in (await finance.get("/budgets"))["budgets"] if b["budget"] == name]

@@ -34,7 +34,7 @@ def admin(house: House) -> Desk:
 async def chat(house: House, key: str, job: str = "private") -> Told:
     house.provider.script = Script(text="Well.", input=10, output=2)
     body = b'{"model":"%s","messages":[{"role":"user","content":"Hi"}]}' % job.encode()
-    house.gateway.gateway._keys.refresh()
+    house.gateway.gateway._fresh.refresh()
     return await house.send("POST", CHAT, key=key, data=body)
 
 
@@ -139,7 +139,7 @@ async def test_a_key_is_used_from_its_addresses_alone_whatever_a_header_says(
     addresses: list[str], status: int, house: House, admin: Desk
 ) -> None:
     made = await admin.make("/keys", team="brand", app="site", addresses=addresses)
-    house.gateway.gateway._keys.refresh()
+    house.gateway.gateway._fresh.refresh()
     claims = {"X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1", "X-Real-IP": "10.0.0.1"}
 
     assert (await chat(house, made["key"])).status == status

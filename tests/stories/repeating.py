@@ -44,7 +44,7 @@ class Repeater:
 @asynccontextmanager
 async def repeating(gateway: RunningGateway, secret: str | None = None) -> AsyncIterator[Repeater]:
     """A caller with a key of its own, or with this one, which the gateway then looks up."""
-    gateway.gateway._keys.refresh()
+    gateway.gateway._fresh.refresh()
     async with aiohttp.ClientSession() as http:
         yield Repeater(gateway.url, secret or gateway.key(), http)
 

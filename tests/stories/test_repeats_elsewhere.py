@@ -124,7 +124,7 @@ async def test_the_other_process_knows_whether_the_first_is_under_way_or_over(
     routes = routes_for(provider.url)
     async with running(routes, postgres_url) as one, running(routes, postgres_url) as two:
         async with repeating(one) as here, repeating(two, here.secret) as there:
-            two.gateway._keys.refresh()
+            two.gateway._fresh.refresh()
             asking = asyncio.create_task(here.ask())
             await provider.until(lambda seen: seen.arrived)
             during = await there.ask()
@@ -148,7 +148,7 @@ async def test_of_eight_at_two_processes_one_is_asked_and_booked(
     routes = routes_for(provider.url)
     async with running(routes, postgres_url) as one, running(routes, postgres_url) as two:
         async with repeating(one) as here, repeating(two, here.secret) as there:
-            two.gateway._keys.refresh()
+            two.gateway._fresh.refresh()
             callers = [here, there] * 4
             asking = [asyncio.create_task(caller.ask()) for caller in callers]
             await provider.until(lambda seen: seen.arrived)
@@ -181,7 +181,7 @@ async def test_a_first_whose_hold_lapsed_is_over_at_its_ceiling(
         repeating(one) as here,
         repeating(two, here.secret) as there,
     ):
-        two.gateway._keys.refresh()
+        two.gateway._fresh.refresh()
         asking = asyncio.create_task(here.ask())
         await provider.until(lambda seen: seen.arrived)
         clock.move(3600)

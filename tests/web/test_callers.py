@@ -41,7 +41,7 @@ def secret_in(seen: Seen) -> str:
 
 
 async def asks(gateway: RunningGateway, secret: str, job: str) -> str:
-    gateway.gateway._keys.refresh()
+    gateway.gateway._fresh.refresh()
     answer = await gateway.client(secret).chat.completions.create(
         model=job,
         messages=QUESTION,  # type: ignore[arg-type]

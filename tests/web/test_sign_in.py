@@ -155,7 +155,7 @@ async def test_a_session_ends_when_its_key_is_revoked(
     key_id, secret = a_key(gateway, "finance")
     await visitor.sign_in(secret)
     registry(gateway).revoke(key_id, TESTER)
-    gateway.gateway._keys.refresh()
+    gateway.gateway._fresh.refresh()
     assert (await visitor.get("/")).status == 303
 
 
@@ -165,7 +165,7 @@ async def test_a_session_ends_when_the_secret_that_began_it_is_rotated_away(
     key_id, secret = a_key(gateway, "finance")
     await visitor.sign_in(secret)
     new, _until = registry(gateway).rotate(key_id, 0, TESTER)
-    gateway.gateway._keys.refresh()
+    gateway.gateway._fresh.refresh()
     assert (await visitor.get("/")).status == 303
     await visitor.sign_in(new)
     assert (await visitor.get("/")).status == 200
@@ -177,7 +177,7 @@ async def test_a_changed_role_is_changed_in_sessions_too(
     key_id, secret = a_key(gateway, "admin")
     await visitor.sign_in(secret)
     registry(gateway).change(key_id, {"role": "app"}, TESTER)
-    gateway.gateway._keys.refresh()
+    gateway.gateway._fresh.refresh()
     assert (await visitor.get("/")).status == 403
 
 

@@ -208,5 +208,5 @@ def a_key(gateway: RunningGateway, role: str, **more: Any) -> tuple[str, str]:
     team = role.partition("@")[2] or "platform"
     new = NewKey(team=team, app=f"people-of-{team}", role=role, **more)
     made = registry.create(new, TESTER)
-    inside._keys.refresh()
+    inside._fresh.refresh()
     return made

@@ -128,7 +128,7 @@ class Outbox:
         with self._database.writing() as cursor:
             for alert in alerts:
                 claim = {"org": self._org, "key": alert.key, "expires_at": alert.expires_at}
-                if cursor.run(self._claim, claim) == 1:
+                if cursor.changed(self._claim, claim) == 1:
                     new.append(alert.key)
                     for letter in alert.letters:
                         self._put(cursor, alert.key, letter, now)
@@ -177,7 +177,7 @@ class Outbox:
         """Bring the dead among these back to life, due now; returns how many."""
         with self._database.writing() as cursor:
             return sum(
-                cursor.run(
+                cursor.changed(
                     self._retry,
                     {
                         "in_org": self._org,
@@ -248,7 +248,7 @@ class Outbox:
             return [
                 msgspec.structs.replace(one, attempts=one.attempts + 1, due_at=until)
                 for one in found
-                if cursor.run(self._take, {**values, "delivery": one.id}) == 1
+                if cursor.changed(self._take, {**values, "delivery": one.id}) == 1
             ]
 
     def _ended(self, delivery: Delivery, state: str, ended: int, why: str) -> Delivery:

@@ -111,11 +111,11 @@ class Directory:
         now, made = self._clock.now(), []
         row = {"org": self._org, "name": team, "created_at": now}
         row["contact"] = "" if app else contact
-        if cursor.run(self._add[_TEAMS.name], row):
+        if cursor.changed(self._add[_TEAMS.name], row):
             made.append(Change(what="team.create", subject=team, team=team, after=_shown(row)))
         if app is not None:
             row |= {"name": app, "team": team, "contact": contact}
-            if cursor.run(self._add[_APPS.name], row):
+            if cursor.changed(self._add[_APPS.name], row):
                 made.append(Change(what="app.create", subject=app, team=team, after=_shown(row)))
         return made
 

@@ -3,9 +3,6 @@
 SQLite (write-ahead log) serves one gateway process, PostgreSQL any number. Durability is stated,
 not implied: SQLite runs with synchronous=NORMAL (nothing is lost when the process is killed, a
 power cut can take the last moments) or FULL by setting; PostgreSQL gives its own guarantee.
-
-Foreign exceptions end here: a caller of this room meets DatabaseDown (try again later) or
-DatabaseConflict (it cannot be written at all), and nothing else.
 """
 
 from __future__ import annotations
@@ -13,21 +10,21 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError
 
 from gateway.errors import ConfigurationError
 from gateway.store.failing import DatabaseBusy as DatabaseBusy
 from gateway.store.failing import DatabaseConflict as DatabaseConflict
 from gateway.store.failing import DatabaseDown as DatabaseDown
-from gateway.store.statements import RowStatement
+from gateway.store.sessions import Cursor as Cursor
+from gateway.store.sessions import PipelinedSession, Session
 
 _PASSWORD = re.compile(r":[^/@\s][^@\s]*@")
 _LOG_PAGES = 16_000
@@ -37,9 +34,6 @@ BUSY_SECONDS = 5
 
 _TURN_SECONDS = 0.01
 """Between two tries to turn a new file's log on."""
-
-_NEVER = (sqlite3.IntegrityError, sqlite3.DataError, psycopg.IntegrityError, psycopg.DataError)
-"""What no second try changes: a constraint, a number too large, a character that cannot be kept."""
 
 
 class Database:
@@ -66,11 +60,13 @@ class Database:
 
         One that is not patient meets DatabaseBusy where others wait for another writer.
         """
-        return Session(self.engine, patient=patient)
+        if not self.is_sqlite:
+            return PipelinedSession(self.engine)
+        return Session(self.engine, wait=BUSY_SECONDS if patient else 0)
 
     def checkpoint(self, how: str) -> None:
         """Copy SQLite's log into its file, PASSIVE or TRUNCATE. Raises DatabaseDown."""
-        session = Session(self.engine)
+        session = Session(self.engine, wait=BUSY_SECONDS)
         try:
             session.run(f"PRAGMA wal_checkpoint({how})")
         finally:
@@ -79,7 +75,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Cursor]:
         """One transaction on a pooled connection, for the occasional writer."""
-        session = Session(self.engine)
+        session = Session(self.engine, wait=BUSY_SECONDS)
         try:
             with session.transaction() as cursor:
                 yield cursor
@@ -89,7 +85,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Cursor]:
         """One moment of the books, unchanged while it is read, which blocks no writer."""
-        session = Session(self.engine)
+        session = Session(self.engine, wait=BUSY_SECONDS)
         try:
             with session.transaction(write=False) as cursor:
                 yield cursor
@@ -151,121 +147,6 @@ def _turn_on_the_log(connection: sqlite3.Connection) -> None:
         time.sleep(_TURN_SECONDS)
 
 
-class Cursor:
-    """What can be done inside a transaction: run prepared texts with named parameters."""
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-
-    def run(self, text: str, values: Mapping[str, Any]) -> int:
-        """Run once; returns how many rows it touched."""
-        self._raw.execute(text, values)
-        return int(self._raw.rowcount)
-
-    def run_many(self, statement: RowStatement, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run once for each row."""
-        self._raw.executemany(statement.text, map(statement.values, rows))
-
-    def run_in_order(self, statement: RowStatement, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Run once for each row, whose values stand in the order of `statement.names`."""
-        self._raw.executemany(statement.text, rows)
-
-    def rows(self, text: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
-        self._raw.execute(text, values)
-        return list(self._raw.fetchall())
-
-    def stream(
-        self, text: str, values: Mapping[str, Any], size: int = 5000
-    ) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query without holding them all."""
-        self._raw.execute(text, values)
-        while rows := self._raw.fetchmany(size):
-            yield from rows
-
-
-class Session:
-    """One connection that comes back by itself after the database was away."""
-
-    def __init__(self, engine: Engine, *, patient: bool = True) -> None:
-        self._engine, self._patient = engine, patient
-        self._sqlite = engine.dialect.name == "sqlite"
-        self._connection: Any = None
-
-    @contextmanager
-    def transaction(self, *, write: bool = True) -> Iterator[Cursor]:
-        """All or nothing. Raises DatabaseDown or DatabaseConflict, then nothing was written."""
-        try:
-            cursor = self._begin(write)
-            yield Cursor(cursor)
-            self._commit(cursor)
-        except (sqlite3.Error, psycopg.Error, DBAPIError) as error:
-            told = _mapped(error)
-            self._abandon(anew=not self._sqlite and type(told) is DatabaseDown)
-            raise told from error
-        except (OverflowError, UnicodeError) as error:  # a driver's, for a value it cannot send
-            self._abandon()
-            raise DatabaseConflict(f"{type(error).__name__}: a value cannot be kept") from error
-        except BaseException:
-            self._abandon()
-            raise
-
-    def run(self, text: str) -> None:
-        """Run something outside of any transaction. Raises DatabaseDown."""
-        try:
-            if self._connection is None:
-                self._connection = self._engine.raw_connection()
-            self._connection.cursor().execute(text)
-        except (sqlite3.Error, psycopg.Error, DBAPIError) as error:
-            self._abandon()
-            raise _mapped(error) from error
-
-    def close(self) -> None:
-        """Give the connection back to the pool."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _begin(self, write: bool) -> Any:
-        if self._connection is None:
-            self._connection = self._engine.raw_connection()
-            if self._sqlite:
-                wait = BUSY_SECONDS * 1000 if self._patient else 0
-                self._connection.cursor().execute(f"PRAGMA busy_timeout={wait}")
-        cursor = self._connection.cursor()
-        if self._sqlite:
-            cursor.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-        elif not write:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        return cursor
-
-    def _commit(self, cursor: Any) -> None:
-        if self._sqlite:
-            cursor.execute("COMMIT")
-        else:
-            self._connection.commit()
-        cursor.close()
-
-    def _abandon(self, *, anew: bool = False) -> None:
-        """Roll back, and drop a connection that cannot even do that.
-
-        `anew` drops it in any case: the server behind it may have become a standby, which takes
-        no writes, while another one has its place.
-        """
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        try:
-            connection.rollback()
-        except (sqlite3.Error, psycopg.Error, DBAPIError):
-            anew = True
-        if anew:
-            connection.invalidate()
-            connection.close()
-        else:
-            self._connection = connection
-
-
 def file_of(url: str) -> Path | None:
     """The SQLite file that a database URL names, which may not be there; None for PostgreSQL.
 
@@ -301,15 +182,3 @@ def _shown(url: str) -> str:
 
 def _begin_immediately(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _mapped(error: Exception) -> Exception:
-    original = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(original, _NEVER):
-        return DatabaseConflict(str(original).strip())
-    if isinstance(original, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
-        return DatabaseBusy(str(original).strip())
-    code = getattr(original, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return DatabaseBusy(str(original))
-    return DatabaseDown(str(original).strip() or type(original).__name__)

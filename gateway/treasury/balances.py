@@ -11,7 +11,7 @@ that first uses the new one.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import BigInteger, bindparam, insert, literal_column, select, update
 
@@ -116,11 +116,14 @@ class BalanceTable:
 
     def lock(self, cursor: Cursor, numbers: Iterable[int]) -> dict[int, State]:
         """The balances of these numbers, locked until the commit."""
+        return self.locking(cursor, numbers)()
+
+    def locking(self, cursor: Cursor, numbers: Iterable[int]) -> Callable[[], dict[int, State]]:
+        """The same, read by calling what is returned: more can be asked for before."""
         wanted = sorted(set(numbers))
-        found: dict[int, State] = {}
-        for text, values in self._lock.batches(wanted, org=self._org) if wanted else ():
-            found.update((row[0], State(*row)) for row in cursor.rows(text, values))
-        return found
+        batches = self._lock.batches(wanted, org=self._org) if wanted else ()
+        asked = [cursor.ask(text, values) for text, values in batches]
+        return lambda: {row[0]: State(*row) for rows in asked for row in rows()}
 
     def save(self, cursor: Cursor, states: Iterable[State]) -> None:
         """Write back those that changed."""

@@ -140,7 +140,7 @@ class Claims:
         else was quicker; returns the claim that then stands."""
         new = {f"new_{column}": value for column, value in _row(wanted).items()}
         with self._database.writing() as cursor:
-            if cursor.run(self._take, {**self._own(name, old.request_id), **new}):
+            if cursor.changed(self._take, {**self._own(name, old.request_id), **new}):
                 return wanted
         return self.claim(name, wanted)
 

@@ -141,9 +141,11 @@ class Group:
         for closing in closings:
             numbers.update(closing.hold.balances)
         numbers.update(number for posting in late.values() for number in posting.balances)
-        states = self._balances.lock(cursor, numbers)
+        locking = self._balances.locking(cursor, numbers)
+        taking = self._holds.taking(cursor, [closing.hold.id for closing in closings])
+        states = locking()
         result = Result()
-        for entry, *beside in self._end(cursor, closings, states, now, late):
+        for entry, *beside in self._end(cursor, closings, taking(), states, now, late):
             result.entries.append(entry)
             result.beside += beside
         self._carry_over(cursor, wants, states)
@@ -204,7 +206,8 @@ class Group:
         states = self._balances.lock(cursor, {n for hold in holds for n in hold.balances})
         still_open = self._holds.lock_open(cursor, [hold.id for hold in holds]) if holds else ()
         lapsing = [Closing(h, _lapsed(h, reason)) for h in holds if h.id in still_open]
-        entries = self._end(cursor, lapsing, states, now, {})
+        taken = self._holds.taking(cursor, [closing.hold.id for closing in lapsing])()
+        entries = self._end(cursor, lapsing, taken, states, now, {})
         self._balances.save(cursor, states.values())
         return [entry for (entry,) in entries]
 
@@ -229,6 +232,7 @@ class Group:
         self,
         cursor: Cursor,
         closings: Sequence[Closing],
+        still_open: set[str],
         states: dict[int, State],
         now: int,
         late: Mapping[str, Posting],
@@ -236,7 +240,6 @@ class Group:
         """End holds; of each the entry that tells how it went, and those beside it."""
         if not closings:
             return []
-        still_open = self._holds.take(cursor, [closing.hold.id for closing in closings])
         told: list[list[Entry]] = []
         written: list[Entry] = []
         for closing in closings:

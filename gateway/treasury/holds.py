@@ -6,7 +6,7 @@ entry. Its row carries all that is needed to let it lapse, by whichever process 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from sqlalchemy import bindparam, delete, insert, select
@@ -112,12 +112,14 @@ class HoldTable:
             found.update(row[0] for row in cursor.rows(text, values))
         return found
 
-    def take(self, cursor: Cursor, ids: Sequence[str]) -> set[str]:
-        """Delete the rows of holds that end in this transaction; returns which were still open."""
-        taken: set[str] = set()
-        for text, values in self._delete.batches(sorted(ids), org=self._org):
-            taken.update(row[0] for row in cursor.rows(text, values))
-        return taken
+    def taking(self, cursor: Cursor, ids: Sequence[str]) -> Callable[[], set[str]]:
+        """Delete the rows of holds that end in this transaction.
+
+        Calling what is returned tells which were still open.
+        """
+        batches = self._delete.batches(sorted(ids), org=self._org)
+        asked = [cursor.ask(text, values) for text, values in batches]
+        return lambda: {row[0] for rows in asked for row in rows()}
 
     def expired(self, cursor: Cursor, now: int) -> list[Hold]:
         """The holds whose time is over."""

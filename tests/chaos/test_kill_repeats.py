@@ -130,6 +130,6 @@ def its_time_is_over(url: str) -> None:
     database = Database(url)
     try:
         with database.writing() as cursor:
-            assert cursor.run("UPDATE holds SET lapses_at = 1", {}) == 1
+            assert cursor.changed("UPDATE holds SET lapses_at = 1", {}) == 1
     finally:
         database.close()

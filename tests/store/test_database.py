@@ -15,7 +15,8 @@ import sqlalchemy
 from sqlalchemy import text
 
 from gateway.errors import ConfigurationError
-from gateway.store.database import Database, DatabaseBusy, DatabaseConflict, DatabaseDown, Session
+from gateway.store.database import Database, DatabaseBusy, DatabaseConflict, DatabaseDown
+from gateway.store.sessions import Session
 from gateway.store.statements import RowStatement
 from gateway.store.tables import Counter
 from tests.postgres import PostgresServer

@@ -21,7 +21,7 @@ from gateway.ledger.queries import Ledger
 from gateway.metering.usage import CLASSES, NOTHING, Usage
 from gateway.money import TOKENS_PER_PRICE, round_half_even
 from gateway.prices.rates import NO_COST, Rates
-from gateway.store.database import Database
+from gateway.store.database import Cursor, Database
 from gateway.store.schema import migrate
 from gateway.treasury.budgets import Amounts, Payer, in_scope, lines
 from gateway.treasury.decisions import Shortage
@@ -106,7 +106,7 @@ class Books:
         self, admissions: Sequence[Admission] = (), closings: Sequence[Closing] = ()
     ) -> Result:
         """One group, committed."""
-        with self.database.writing() as cursor:
+        with committing(self.database) as cursor:
             return self.group.run(cursor, admissions, closings, self.clock.now(), ANY_TIME)
 
     def admit(
@@ -133,12 +133,12 @@ class Books:
 
     def lapse(self) -> list[Entry]:
         """Let holds lapse whose time is over."""
-        with self.database.writing() as cursor:
+        with committing(self.database) as cursor:
             return self.group.lapse(cursor, self.clock.now())
 
     def lapse_foreign(self) -> list[Entry]:
         """Let holds lapse that another process left."""
-        with self.database.writing() as cursor:
+        with committing(self.database) as cursor:
             return self.group.lapse_foreign(cursor, self.clock.now())
 
     def rows(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
@@ -186,6 +186,17 @@ def a_draft(request_id: str, payer: Payer, changes: Mapping[str, Any]) -> Draft:
     return Draft(**fields | {"tags": dict(payer.tags)} | dict(changes))
 
 
+@contextmanager
+def committing(database: Database) -> Iterator[Cursor]:
+    """A transaction of the kind that the committer makes."""
+    session = database.session()
+    try:
+        with session.transaction() as cursor:
+            yield cursor
+    finally:
+        session.close()
+
+
 def rows(database: Database, sql: str, **values: object) -> list[tuple[Any, ...]]:
     """Rows of a query with parameters such as `:name`."""
     with database.reading() as cursor:
@@ -195,7 +206,7 @@ def rows(database: Database, sql: str, **values: object) -> list[tuple[Any, ...]
 def change(database: Database, sql: str, **values: object) -> None:
     """Do to the books what no part of the gateway would do. At least one row has to be changed."""
     with database.writing() as cursor:
-        assert cursor.run(_in_words_of(database, sql, values), values) > 0
+        assert cursor.changed(_in_words_of(database, sql, values), values) > 0
 
 
 def _in_words_of(database: Database, sql: str, names: Mapping[str, object]) -> str:

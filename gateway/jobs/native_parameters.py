@@ -16,7 +16,12 @@ from gateway.errors import BadRequest
 from gateway.jobs import parameters
 from gateway.jobs.capabilities import MAX_TOKENS
 from gateway.jobs.forms import CHAT, EMBEDDINGS, MESSAGES, RESPONSES
-from gateway.jobs.parameters import Effective, ParameterDraft
+from gateway.jobs.parameters import (
+    OTHER_MODELS,
+    THE_JOB_CHOOSES,
+    Effective,
+    ParameterDraft,
+)
 from gateway.jobs.routes import Job, Target
 from gateway.jobs.values import decoded
 
@@ -26,15 +31,16 @@ _encode = msgspec.json.encode
 _MAX_OUTPUT_TOKENS = "max_output_tokens"
 
 
-def apply_embeddings(_job: Job, target: Target, _asked: Asked) -> Effective:
+def apply_embeddings(_job: Job, target: Target, asked: Asked) -> Effective:
     """Only the model is decided: an embedding has neither output nor temperature."""
+    others = OTHER_MODELS & asked.keys()
     return Effective(
         set={"model": _encode(target.model)},
-        remove=frozenset(),
+        remove=others,
         output_limit=0,
         n=1,
         temperature=None,
-        changes=(),
+        changes=tuple(f"{name} dropped ({THE_JOB_CHOOSES})" for name in sorted(others)),
         system_first=False,
     )
 

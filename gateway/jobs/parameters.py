@@ -31,7 +31,12 @@ _DEFAULT_CHOICES = 1
 _NULL = b"null"
 _OUTPUT_FIELDS = (MAX_TOKENS, MAX_COMPLETION_TOKENS, "max_output_tokens")
 """What the forms call the output limit."""
-_READ = frozenset(
+OTHER_MODELS = frozenset({"models", "fallbacks", "route", "preset"})
+"""What names further models in a body: `fallbacks` in Anthropic's Messages, the others in
+OpenRouter's API (their references, late 2026)."""
+THE_JOB_CHOOSES = "the job chooses the model"
+"""Why those are left out: what they cost was in no ceiling, and a job is not a model."""
+_READ = OTHER_MODELS.union(
     (
         *SAMPLING_FIELDS,
         MAX_TOKENS,
@@ -144,6 +149,8 @@ def begin(
     if wish is not None:
         draft.fields, draft.remove, draft.changes = wish.fields, wish.removed, wish.told
     draft.fields["model"] = _encode(target.model)
+    for name in sorted(OTHER_MODELS & asked.keys()):
+        draft.drop(name, THE_JOB_CHOOSES)
     return draft
 
 

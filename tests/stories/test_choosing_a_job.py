@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -98,6 +99,36 @@ async def test_the_model_that_answers_is_the_jobs_and_not_the_callers(house: Hou
 
     assert house.provider.requests[-1].body["model"] == "gpt-test"
     assert told.headers["x-jobgate-target"] == "openai/gpt-test"
+
+
+# ---- a job, and no model of the caller's own
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"model": "extraction", "messages": QUESTION}),
+        ("/v1/embeddings", {"model": "extraction", "input": "a text"}),
+        ("/v1/responses", {"model": "extraction", "input": "a text"}),
+        ("/v1/messages", {"model": "narrative", "messages": QUESTION, "max_tokens": 9}),
+    ],
+)
+async def test_a_caller_cannot_name_other_models_beside_the_job(
+    path: str, body: dict[str, Any], house: House
+) -> None:
+    wished = {
+        "models": ["the/dearest"],
+        "fallbacks": [{"model": "the/dearest"}],
+        "route": "fallback",
+        "preset": "dear",
+    }
+    data = json.dumps({**body, **wished})
+    told = await house.send("POST", path, key=house.key, data=data)
+    entry_of(house, told)
+    sent = house.provider.requests[-1].body
+    assert not wished.keys() & sent.keys()
+    for name in wished:
+        assert f"{name} dropped (the job chooses the model)" in told.headers["x-jobgate-changed"]
 
 
 # ---- what the job adds and bounds

@@ -25,9 +25,8 @@
       CallerLeft            499  the caller hung up; nobody is told
     ConfigurationError           routes.yaml or a setting is wrong; never reaches a caller
 
-402 is never worth a retry and 429 is: only what passes by itself is a 429 (DESIGN decision;
-frameworks retry every 429). Anything that is not one of these is a bug of ours and stays a
-plain 500.
+402 is never worth a retry and 429 is: only what passes by itself is a 429, because frameworks
+retry every 429. Anything that is not one of these is a bug of ours and stays a plain 500.
 """
 
 from __future__ import annotations
@@ -192,7 +191,7 @@ class UpstreamFailed(GatewayError):
     """A provider was asked and did not deliver.
 
     `may_have_cost` says that the provider might charge for the attempt although no usage
-    came back; the books then presume the ceiling (DESIGN decision on lapsed holds).
+    came back; the books then presume the ceiling.
     """
 
     status = 502

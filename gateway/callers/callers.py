@@ -120,7 +120,11 @@ class KeyRing:
             )
         scheme, _, secret = authorization.strip().partition(" ")
         secret = secret.strip()
-        if scheme.lower() != "bearer" or not secret:
+        if scheme.lower() == "bearer" and not secret:
+            raise NotAuthenticated(
+                "the header Authorization has no key in it; write 'Bearer jg_...'"
+            )
+        if scheme.lower() != "bearer":
             raise NotAuthenticated(
                 "the header Authorization has another scheme; write 'Bearer jg_...'"
             )

@@ -1,7 +1,8 @@
 """Slowing down whoever guesses keys, before any key is looked up.
 
 Each address that failed lately has to wait before its next try, twice as long after each failure
-up to a bound; an address is forgiven after a quiet minute or a good key. Memory is bounded.
+up to a bound; the first few are free. An address is forgiven after a quiet minute or a good key.
+Memory is bounded.
 """
 
 from __future__ import annotations

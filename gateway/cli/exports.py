@@ -131,7 +131,9 @@ def _check(path: Path) -> None:
                 where = f"row {violation.row}" if violation.row else "heading"
                 said = f"{where}, {violation.column}: {violation.message}"
                 out.print(said, style="red", markup=False, highlight=False)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror or error}"]) from None
+    except ValueError as error:
         raise ConfigurationError([f"{path}: {error}"]) from None
     if found > _SHOWN:
         out.print(f"and {found - _SHOWN:,} more", style="red")

@@ -60,7 +60,9 @@ def create(
     app: Annotated[str, typer.Option(help="Who calls.")],
     jobs: Annotated[str, typer.Option(help="Jobs it may use, such as a,b; all when empty.")] = "",
     default_job: Annotated[str, typer.Option(help="The job when a request names none.")] = "",
-    budget: Annotated[str, typer.Option(help="Such as 50/month, in USD.")] = "",
+    budget: Annotated[
+        str, typer.Option(help="Such as 50/month, in USD; a month if none is named.")
+    ] = "",
     expires: Annotated[str, typer.Option(help="Such as 90d, 12h, or 2027-01-31.")] = "",
     role: Annotated[str, typer.Option(help=_ROLES)] = APP,
     addresses: Addresses = "",

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
 
 from gateway.errors import ConfigurationError, Refused
 from gateway.jobs.files import Files
@@ -20,7 +22,19 @@ from gateway.prices.book import PriceBook
 from gateway.settings import DEFAULT_DATABASE
 from gateway.store.failing import DatabaseConflict, DatabaseDown
 
-out = Console(soft_wrap=True, markup=False)
+
+class _Whole(Console):
+    """Cuts no word and no figure off a table, which is wider than the screen if it has to be."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        for column in (each for one in objects if isinstance(one, Table) for each in one.columns):
+            texts = (column.header, column.footer, *column.cells)
+            words = (word for text in texts for word in str(text).split())
+            column.min_width = max(map(cell_len, words), default=0)
+        super().print(*objects, **options)
+
+
+out = _Whole(soft_wrap=True, markup=False)
 err = Console(stderr=True, soft_wrap=True, markup=False)
 """Square brackets are text: what is printed may be a caller's tag or somebody's reason."""
 
@@ -36,7 +50,11 @@ DatabaseUrl = Annotated[
     ),
 ]
 Host = Annotated[str, typer.Option(envvar="JOBGATE_HOST", help="The address to listen on.")]
-Port = Annotated[int, typer.Option(envvar="JOBGATE_PORT", help="The port to listen on.")]
+_PORT_AT_MOST = 65535  # the server takes a larger one for another port, and says nothing
+Port = Annotated[
+    int,
+    typer.Option(envvar="JOBGATE_PORT", min=0, max=_PORT_AT_MOST, help="The port to listen on."),
+]
 Organisation = Annotated[
     str,
     typer.Option(

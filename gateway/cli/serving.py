@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -81,7 +82,23 @@ OfficeUrl = Annotated[
         help="The same of an office that has an address of its own.",
     ),
 ]
-LogLevel = Annotated[str, typer.Option(envvar="JOBGATE_LOG_LEVEL", help="debug, info, warning.")]
+
+
+class Level(StrEnum):
+    """The least that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+LogLevel = Annotated[
+    Level,
+    typer.Option(
+        envvar="JOBGATE_LOG_LEVEL", case_sensitive=False, help="The least that is logged."
+    ),
+]
 
 
 def serve(
@@ -95,7 +112,7 @@ def serve(
     office_address: OfficeAddress = "",
     public_url: PublicUrl = "",
     office_url: OfficeUrl = "",
-    log_level: LogLevel = "info",
+    log_level: LogLevel = Level.INFO,
 ) -> None:
     """Serve the gateway until SIGTERM or Ctrl-C."""
     with told_plainly():

@@ -79,7 +79,10 @@ def alerts_router(
 def retried(outbox: Outbox, delivery_id: str, now: int) -> Delivery:
     """A dead delivery, brought back to life. Raises NotFound when it is not dead, or not there."""
     if not outbox.retry([delivery_id], now):
-        raise NotFound(f"no delivery {delivery_id!r} was given up; see `state=dead`")
+        raise NotFound(
+            f"no delivery {delivery_id!r} was given up; see `jobgate alerts dead`, or"
+            " GET /admin/v1/alerts?state=dead"
+        )
     found = outbox.find(delivery_id)
     assert found is not None  # noqa: S101 - it was there a moment ago, and nothing deletes it
     return found

@@ -1,7 +1,8 @@
 """How answers leave, and the one place that turns errors into OpenAI-shaped ones.
 
 Promises: every answer has an x-jobgate-request-id; an error has OpenAI's shape whoever found it,
-the framework included; what a bug was about stays in the log, and there as code and not as values.
+the framework included (what the Messages door says has Anthropic's); what a bug was about stays in
+the log, and there as code and not as values.
 """
 
 from __future__ import annotations
@@ -170,5 +171,7 @@ def _answer_validation_error(request: Request, error: Exception) -> Response:
     """FastAPI's refusals of parameters and bodies; only the first is told."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type alone
     first = error.errors()[0]
+    if first["type"] == "json_invalid":  # its place is a byte, and no field
+        return _answer_error(request, BadRequest("the body is not JSON"))
     path = ".".join(str(step) for step in first["loc"][1:]) or str(first["loc"][0])
     return _answer_error(request, BadRequest(f"{path}: {first['msg']}", param=path))

@@ -24,15 +24,19 @@ _BUDGET_LABELS = ["budget", "subject", "unit", "period"]
 _BUDGET_GAUGES: tuple[tuple[str, str, Callable[[Standing], float]], ...] = (
     (
         "limit",
-        "The limit of a budget that is in force now, raises included, in its unit.",
+        "The limit of a budget in force now, raises included, in its unit (usd: nano-dollars).",
         lambda standing: standing.limit,
     ),
     (
         "spent",
-        "What is spent of a budget, corrections included, in its unit.",
+        "What is spent of a budget, corrections included, in its unit (usd: nano-dollars).",
         lambda standing: standing.spent,
     ),
-    ("held", "What open requests hold of it, in its unit.", lambda standing: standing.held),
+    (
+        "held",
+        "What open requests hold of it, in its unit (usd: nano-dollars).",
+        lambda standing: standing.held,
+    ),
     (
         "period_seconds",
         "How long the period of a budget is that runs now.",

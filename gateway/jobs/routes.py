@@ -272,8 +272,9 @@ class Routes:
         hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
         whose = "Jobs" if allowed is None else "Jobs for this key"
         listed = f" {whose}: {', '.join(usable)}." if usable else ""
+        said = f"there is no job {shown}{hint}" if name else "no job is named."
         raise UnknownJob(
-            f"there is no job {shown}{hint}{listed}",
+            f"{said}{listed}",
             param="model",
             details={"jobs": list(usable)},
         )

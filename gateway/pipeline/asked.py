@@ -22,7 +22,7 @@ _SHOWN = 64
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One chat request whose key is good."""
+    """One request, of whatever form, whose key is good."""
 
     caller: Caller
     chat: RequestBody

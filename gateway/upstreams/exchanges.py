@@ -1,9 +1,9 @@
 """One HTTP exchange: aiohttp's pooled connections, TLS and parser, without its session.
 
 A session looks at cookies, redirects, proxies, netrc files, auth and middleware for each request,
-none of which a provider is asked with here; that, and a task to send the body, were a seventh of
-the time of a plain answer. So the head is written here, once for many requests, and sent with the
-body in one piece; what comes back is read by the library.
+none of which a provider is asked with here; that, and a task to send the body, were a fifth of a
+plain answer's processor time. So the head is written here, once for many requests, and sent with
+the body in one piece; what comes back is read by the library.
 
 Promises: no host but the one of the head is talked to, no redirect is followed, and no value can
 add a line to a head. A connection goes back to the pool only when request and answer are both

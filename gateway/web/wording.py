@@ -39,7 +39,7 @@ class Locales:
 
 
 def preferred(accept_language: str) -> list[str]:
-    """The locales of an Accept-Language header as Babel writes them, the dearest first."""
+    """The locales of an Accept-Language header as Babel writes them, the best first."""
     ranked: list[tuple[float, str]] = []
     for part in accept_language.split(",")[:_LANGUAGES_AT_MOST]:
         tag, _, weight = part.strip().partition(";q=")

@@ -110,6 +110,32 @@ def test_a_broken_file_ends_with_status_2_and_tells_every_mistake_with_its_line(
         assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(("option", "value"), [("--port", "99999"), ("--log-level", "loud")])
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_made(
+    option: str, value: str, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'books.db'}"
+    result = jobgate("serve", option, value, "--routes", SHIPPED, "--database-url", url)
+    assert result.exit_code == 2
+    assert option in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_narrow_screen_cuts_no_figure_and_no_name(books: str) -> None:
+    command = [
+        "report",
+        "--by",
+        "team,job,app,target",
+        "--from",
+        "2026-11-01",
+        "--to",
+        "2026-11-30",
+    ]
+    told = CliRunner().invoke(app, [*command, "--database-url", books], env={"COLUMNS": "40"})
+    for word in ("extraction", "openai/gpt-test", "3.000000000", "5.000000000", "9.000000000"):
+        assert word in told.output
+
+
 def test_a_missing_file_is_told_in_a_sentence(tmp_path: Path) -> None:
     result = jobgate("check", "--routes", str(tmp_path / "nowhere.yaml"))
     assert result.exit_code == 2

@@ -352,6 +352,13 @@ async def test_a_body_that_is_no_json_is_refused_in_openais_shape(
     assert (told.status, told.error["code"]) == (400, "invalid_request")
 
 
+async def test_a_body_that_breaks_off_is_told_without_a_field(house: House, admin: Desk) -> None:
+    headers = {"Content-Type": "application/json"}
+    told = await house.send("POST", "/admin/v1/keys", key=admin.key, data=b'{"team', **headers)
+
+    assert (told.error["message"], told.error["param"]) == ("the body is not JSON", None)
+
+
 async def test_a_body_is_not_read_before_its_sender_is_known(house: House) -> None:
     headers = {"Content-Type": "application/json"}
     huge = b'{"team":"' + b"x" * 200_000 + b'"}'

@@ -36,6 +36,11 @@ def test_where_nobody_has_a_key_the_jobs_are_simply_those_there_are() -> None:
     assert "key" not in caught.value.message
 
 
+def test_who_names_no_job_is_told_so_and_which_there_are() -> None:
+    with pytest.raises(UnknownJob, match=r"^no job is named\. Jobs: extraction, gpt-4o"):
+        loaded(SMALL).pick("")
+
+
 def test_a_job_that_the_key_may_not_use_is_not_named() -> None:
     with pytest.raises(UnknownJob) as caught:
         loaded(SMALL).pick("privat", {"extraction"})

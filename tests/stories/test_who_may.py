@@ -50,8 +50,8 @@ def expired(house: House) -> str:
     [
         (None, "no key was given"),
         ("", "no key was given"),
-        ("Bearer", "another scheme"),
-        ("Bearer ", "another scheme"),
+        ("Bearer", "no key in it"),
+        ("Bearer ", "no key in it"),
         ("{key}", "another scheme"),
         ("Basic {key}", "another scheme"),
         ("Token {key}", "another scheme"),

@@ -111,6 +111,10 @@ class Database:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": BUSY_SECONDS,
+                "tcp_user_timeout": BUSY_SECONDS * 2000,  # a network that swallows all, in ms
+                "keepalives_idle": BUSY_SECONDS,
+                "keepalives_interval": 1,
+                "keepalives_count": BUSY_SECONDS,
                 "options": f"-c statement_timeout={BUSY_SECONDS * 2000} "
                 f"-c lock_timeout={BUSY_SECONDS * 1000} -c timezone=UTC",
             },

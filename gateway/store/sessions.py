@@ -14,12 +14,15 @@ from typing import Any
 import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoneFree
 
 from gateway.store.failing import DatabaseBusy, DatabaseConflict, DatabaseDown
 from gateway.store.statements import RowStatement
 
 _NEVER = (sqlite3.IntegrityError, sqlite3.DataError, psycopg.IntegrityError, psycopg.DataError)
 """What no second try changes: a constraint, a number too large, a character that cannot be kept."""
+_AWAY = (sqlite3.Error, psycopg.Error, DBAPIError, NoneFree)
+"""What comes of a database that fails: the drivers' errors, and a pool with no connection left."""
 _ONE_MOMENT = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """How a reader on PostgreSQL sees the books stand still."""
 
@@ -91,7 +94,7 @@ class Session:
             cursor = self._begin(write)
             yield cursor
             self._commit(cursor)
-        except (sqlite3.Error, psycopg.Error, DBAPIError) as error:
+        except _AWAY as error:
             told = _mapped(error)
             self._abandon(anew=not self._sqlite and type(told) is DatabaseDown)
             raise told from error
@@ -107,7 +110,7 @@ class Session:
         try:
             self._connect()
             self._connection.cursor().execute(text)
-        except (sqlite3.Error, psycopg.Error, DBAPIError) as error:
+        except _AWAY as error:
             self._abandon()
             raise _mapped(error) from error
 
@@ -149,7 +152,7 @@ class Session:
             return
         try:
             self._connection.rollback()
-        except (sqlite3.Error, psycopg.Error, DBAPIError):
+        except _AWAY:
             anew = True
         if anew:
             self._drop()
@@ -173,6 +176,15 @@ class PipelinedSession(Session):
         self._pipelining = ExitStack()
         self._pipeline: Any = None
 
+    def run(self, text: str) -> None:
+        """Run something outside of any transaction. Raises DatabaseDown."""
+        super().run(text)
+        try:
+            self._pipeline.sync()
+        except psycopg.Error as error:
+            self._abandon()
+            raise _mapped(error) from error
+
     def close(self) -> None:
         """Give the connection back to the pool, as others know it."""
         if self._connection is None:
@@ -193,13 +205,16 @@ class PipelinedSession(Session):
 
     def _begin(self, write: bool) -> Cursor:
         self._connect()
-        cursor = _PipelinedCursor(self._connection.cursor, self._pipeline.sync)
-        cursor.run("BEGIN" if write else f"BEGIN {_ONE_MOMENT}", {})
-        return cursor
+        begin = "BEGIN" if write else f"BEGIN {_ONE_MOMENT}"
+        self._connection.cursor().execute(begin, prepare=False)
+        return _PipelinedCursor(self._connection.cursor, self._pipeline.sync)
 
-    def _commit(self, cursor: Cursor) -> None:
-        cursor.run("COMMIT", {})
+    def _commit(self, _cursor: Cursor) -> None:
+        raw = self._connection.cursor()
+        raw.execute("COMMIT", prepare=False)
         self._pipeline.sync()
+        if raw.statusmessage != "COMMIT":  # a server ends a transaction that failed by ROLLBACK
+            raise DatabaseDown(f"the commit was answered by {raw.statusmessage}")
 
     def _drop(self) -> None:
         with suppress(psycopg.Error):  # the connection may be broken

@@ -46,6 +46,8 @@ _RETRY_SECONDS = 0.25
 _BUSY_RETRY_SECONDS = 0.003
 _BUSY_AT_MOST_SECONDS = 5.0
 """How long another writer may keep the database before it counts as down."""
+HANGS_AFTER = 12.0
+"""Seconds after which a commit hangs: longer than a server works at one statement (`store`)."""
 
 ABANDONED = Ending(
     kind=RELEASE,
@@ -84,30 +86,51 @@ class Committer:
         self._retry_at = 0.0
         self._busy_since = 0.0
         self._sweep_at = 0.0
+        self._turn_began = 0.0
+        self._hangs = False
+        self._under_way: Sequence[Admission] = ()
 
     def start(self) -> None:
         """Begin to commit; answers are delivered on the running loop."""
-        self._driver.start(self.turn)
+        self._driver.start(self.turn, self.look)
 
     async def stop(self) -> None:
         """Commit what has arrived, as far as the database lets us; then end."""
         self._stopping = True
-        await self._driver.stop()
-        self._session.close()
+        if await self._driver.stop():
+            await asyncio.to_thread(self._session.close)
+        else:
+            log.error("the books did not answer; what is open is there as holds, and lapses")
 
     @property
     def healthy(self) -> bool:
-        """Whether the books could be written when it was last tried."""
-        return not self._down
+        """Whether the books could be written when it was last tried, and do not hang."""
+        return not (self._down or self._hangs)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is left to commit, or nothing can be."""
         return self._down or not (self._closings or self._admissions)
 
+    def look(self) -> None:
+        """Refuse who waits for a commit that hangs; called on the loop, from time to time.
+
+        A server that is cut off without a word answers nothing, not even that it is down. A hold
+        that comes after all is given back, an ending is written when it can be.
+        """
+        began, now = self._turn_began, time.monotonic()
+        hangs = began > 0 and now - began > HANGS_AFTER
+        if hangs and not self._hangs:
+            log.error("the books do not answer, admissions are refused")
+            self._metrics.commit_failures.inc()
+        self._hangs = hangs
+        if hangs:
+            late = [self._admissions.popleft() for _ in range(len(self._admissions))]
+            self._tell_all([(a.future, _books_are_down()) for a in (*self._under_way, *late)])
+
     def admit(self, admission: Admission) -> None:
         """Queue an admission; called on the loop."""
-        if self._down or self._stopping:
+        if self._down or self._hangs or self._stopping:
             _tell(admission.future, _books_are_down())
             return
         self._admissions.append(admission)
@@ -120,7 +143,13 @@ class Committer:
 
     def turn(self) -> float:
         """Commit what has arrived; returns in how many seconds to look again unless woken."""
-        now = time.monotonic()
+        now = self._turn_began = time.monotonic()
+        try:
+            return self._turn(now)
+        finally:
+            self._turn_began, self._hangs, self._under_way = 0.0, False, ()
+
+    def _turn(self, now: float) -> float:
         if now < self._retry_at:
             return self._retry_at - now
         admissions, closings = _some(self._admissions), _some(self._closings)
@@ -140,7 +169,8 @@ class Committer:
         return _POLL_SECONDS if self._waiting else _SWEEP_SECONDS
 
     def _commit(self, admissions: list[Admission], closings: list[Closing]) -> None:
-        candidates = [a for a in (*self._waiting, *admissions) if not a.future.cancelled()]
+        candidates = [a for a in (*self._waiting, *admissions) if not a.future.done()]
+        self._under_way = candidates
         began = time.perf_counter()
         result: Result | None = None
         try:
@@ -163,6 +193,10 @@ class Committer:
             if result is not None:
                 self._in_doubt(result)
             self._went_down(error, admissions)
+            return
+        except Exception as bug:  # ours: it may cost the one it is about, and nobody else
+            self._group.forget()
+            self._one_by_one(admissions, closings, bug)
             return
         self._came_back()
         self._metrics.commit.observe(time.perf_counter() - began)
@@ -213,7 +247,7 @@ class Committer:
             self._retry_at = now + _BUSY_RETRY_SECONDS
 
     def _one_by_one(
-        self, admissions: list[Admission], closings: list[Closing], conflict: DatabaseConflict
+        self, admissions: list[Admission], closings: list[Closing], why: Exception
     ) -> None:
         """A group that the database would not take is taken apart, to find the one at fault.
 
@@ -226,15 +260,19 @@ class Committer:
             for admission in candidates:
                 self._commit([admission], [])
             return
-        log.error("the database refused one operation: %s", conflict)
+        if isinstance(why, DatabaseConflict):
+            log.error("the database refused one operation: %s", why)
+        else:
+            log.error("one operation failed by a mistake of ours", exc_info=why)
         self._metrics.commit_failures.inc()
         self._refuse(candidates)
         self._deliver([(c.future, _books_are_down()) for c in closings if c.future is not None])
 
     def _in_doubt(self, result: Result) -> None:
-        """The connection broke in the commit: holds that may be there are given back later.
+        """It failed in the commit: holds that may be there are given back later.
 
-        Those who asked for them are refused. Endings are tried again; they end a hold only once.
+        Those who asked for them are refused. Endings are tried again; they end a hold only once,
+        and one that was never written not at all.
         """
         holds = [answer for _, answer in result.answers if isinstance(answer, Hold)]
         self._closings.extend(Closing(hold, IN_DOUBT) for hold in holds)
@@ -303,7 +341,7 @@ class Committer:
 
     def _tell_all(self, answers: list[_Answer]) -> None:
         for future, answer in answers:
-            if future.cancelled() and isinstance(answer, Hold):
+            if future.done() and isinstance(answer, Hold):  # who asked for it has left
                 self.close(Closing(answer, ABANDONED))
             else:
                 _tell(future, answer)

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 Turn = Callable[[], float]
 """Commits what has arrived; returns in how many seconds to look again."""
+Look = Callable[[], None]
+"""Sees to those who wait for a turn that hangs."""
 
 
 class Driver(Protocol):
@@ -28,8 +30,8 @@ class Driver(Protocol):
     on_the_loop: bool
     """Whether turns run on the event loop, and therefore may not wait."""
 
-    def start(self, turn: Turn) -> None:
-        """Begin; called on the loop."""
+    def start(self, turn: Turn, look: Look) -> None:
+        """Begin; called on the loop. `look` is called there while a turn may hang elsewhere."""
         ...
 
     def wake(self) -> None:
@@ -40,8 +42,8 @@ class Driver(Protocol):
         """Call back on the loop."""
         ...
 
-    async def stop(self) -> None:
-        """Take turns until nothing is left to do, then end."""
+    async def stop(self) -> bool:
+        """Take turns until nothing is left to do, then end; False if the last would not end."""
         ...
 
 
@@ -58,7 +60,7 @@ class LoopDriver:
         self._more = False
         self._later: asyncio.TimerHandle | None = None
 
-    def start(self, turn: Turn) -> None:
+    def start(self, turn: Turn, _look: Look) -> None:
         """Begin; called on the loop."""
         self._loop, self._turn = asyncio.get_running_loop(), turn
         self.wake()
@@ -75,7 +77,7 @@ class LoopDriver:
         """We are there."""
         callback()
 
-    async def stop(self) -> None:
+    async def stop(self) -> bool:
         """Take turns until the next is only for looking, then end."""
         for _ in range(_LAST_TURNS):
             if (delay := self._turn()) >= _ONLY_LOOKING:
@@ -84,6 +86,7 @@ class LoopDriver:
         if self._later is not None:
             self._later.cancel()
         self._scheduled = True
+        return True
 
     def _run(self) -> None:
         if self._more and self._rounds < _ROUNDS_AT_MOST:
@@ -112,12 +115,14 @@ class ThreadDriver:
         self._turn: Turn
         self._arrived = threading.Event()
         self._stopping = False
+        self._looking: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
 
-    def start(self, turn: Turn) -> None:
+    def start(self, turn: Turn, look: Look) -> None:
         """Begin; called on the loop."""
         self._loop, self._turn = asyncio.get_running_loop(), turn
         self._thread.start()
+        self._keep_looking(look)
 
     def wake(self) -> None:
         """Something has arrived."""
@@ -130,12 +135,19 @@ class ThreadDriver:
         except RuntimeError:  # the loop has been closed: nobody is left to be told
             log.debug("the loop is closed")
 
-    async def stop(self) -> None:
-        """Let the thread finish."""
+    async def stop(self) -> bool:
+        """Let the thread finish, if it does so in time."""
         self._stopping = True
         self._arrived.set()
         if self._thread.is_alive():
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, _LAST_SECONDS)
+        if self._looking is not None:
+            self._looking.cancel()
+        return not self._thread.is_alive()
+
+    def _keep_looking(self, look: Look) -> None:
+        look()
+        self._looking = self._loop.call_later(_LOOK_SECONDS, self._keep_looking, look)
 
     def _run(self) -> None:
         last_turns = _LAST_TURNS
@@ -153,5 +165,8 @@ _ROUNDS_AT_MOST = 8
 """Rounds of the loop that are waited for while each brings more: larger groups, same latency."""
 _ONLY_LOOKING = 0.2
 """A turn that asks for so many seconds of pause has nothing to do, or cannot do it."""
+_LOOK_SECONDS = 1.0
+_LAST_SECONDS = 30.0
+"""How long the last turns of a thread are waited for: a server may never answer."""
 _LAST_TURNS = 2000
 """Turns that stopping takes at the most, while another writer keeps the database busy."""

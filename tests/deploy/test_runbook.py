@@ -107,6 +107,7 @@ def test_what_it_says_of_a_database_that_is_away_is_what_the_program_does() -> N
     assert f"{refusal.status} `{refusal.code}` at once" in section
     assert f"`Retry-After: {refusal.retry_after:g}`" in section
     assert f"waits up to {committing.SETTLE_PATIENCE:g} s for its entry" in section
+    assert f"silent for {committing.HANGS_AFTER:g} s" in section
     assert f"wait up to {max(BUSY_SECONDS, committing._BUSY_AT_MOST_SECONDS):g} s" in section
     assert f"{Settings().shutdown_seconds} s for open answers" in section
     assert f"and {committing.SETTLE_PATIENCE:g} s for their entries" in section

@@ -5,13 +5,15 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
+import psycopg
 import pytest
 from sqlalchemy import insert
+from sqlalchemy.exc import TimeoutError as NoneFree
 
 from gateway.metering.usage import Usage
-from gateway.store.database import Database, DatabaseConflict
+from gateway.store.database import Cursor, Database, DatabaseConflict, DatabaseDown
 from gateway.store.sessions import PipelinedSession
 from gateway.store.statements import RowStatement
 from gateway.store.tables import Counter
@@ -68,6 +70,23 @@ def test_what_was_wrong_with_a_statement_is_told_by_the_next_that_is_read(
     assert rows(database, NAMES) == []
 
 
+def test_a_commit_that_the_server_answers_with_a_rollback_is_no_commit(
+    database: Database, session: PipelinedSession
+) -> None:
+    with pytest.raises(DatabaseDown, match="ROLLBACK"), session.transaction() as cursor:
+        swallow_a_duplicate(cursor)
+    assert rows(database, NAMES) == []
+    write(session, "a")
+    assert rows(database, NAMES) == [("a",)]
+
+
+def swallow_a_duplicate(cursor: Cursor) -> None:
+    """What no code may do: go on as if nothing had happened."""
+    with suppress(psycopg.IntegrityError):
+        for _ in range(2):
+            cursor.changed(COUNT, {"name": "a"})
+
+
 def test_one_row_in_many_that_cannot_be_kept_takes_all_of_them_back(
     database: Database, session: PipelinedSession
 ) -> None:
@@ -98,6 +117,21 @@ def test_a_connection_that_was_given_back_is_an_ordinary_one(
     with suppress(KeyError), database.writing() as cursor:
         cursor.run(COUNT, {"name": "b"})
         raise KeyError
+    assert rows(database, NAMES) == [("a",)]
+
+
+def test_a_pool_that_stays_empty_is_a_database_that_is_down(
+    database: Database, session: PipelinedSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The committer's thread ends with an error that it does not know, and no one is answered."""
+    monkeypatch.setattr(database.engine.pool, "_timeout", 0.05)
+    with ExitStack() as held:
+        with suppress(NoneFree):
+            while True:
+                held.enter_context(closing(database.engine.raw_connection()))
+        with pytest.raises(DatabaseDown, match="limit"):
+            write(session, "a")
+    write(session, "a")
     assert rows(database, NAMES) == [("a",)]
 
 

@@ -2,7 +2,8 @@
 
 It passes bytes on, both ways. After `cut_at_commit(table)` the next COMMIT of a transaction that
 put rows into the table still reaches the server and is done there, but the connection ends before
-its answer comes back: nobody on this side can know.
+its answer comes back: nobody on this side can know. Between `fall_silent()` and `speak()` it
+swallows nothing and passes nothing on, like a network that has lost its way.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Wire:
         self._cutting: bytes | None = None
         self.cut = threading.Event()
         """Set when a connection was cut."""
+        self._speaking = threading.Event()
+        self._speaking.set()
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
@@ -35,6 +38,14 @@ class Wire:
         """Break the connection on which such a COMMIT comes, when the server has done it."""
         self.cut.clear()
         self._cutting = f"INSERT INTO {table} ".encode()
+
+    def fall_silent(self) -> None:
+        """Pass nothing on, either way, and break nothing."""
+        self._speaking.clear()
+
+    def speak(self) -> None:
+        """Pass on what has come meanwhile, and what comes."""
+        self._speaking.set()
 
     def __enter__(self) -> Self:
         self._threads[0].start()
@@ -46,6 +57,7 @@ class Wire:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.speak()
         for each in (self._listener, *self._sockets):
             _close(each)
         for thread in self._threads:
@@ -70,6 +82,7 @@ class Wire:
     ) -> None:
         writes = False
         for data in _chunks(client):
+            self._speaking.wait()
             if self._cutting is not None:
                 writes = writes or self._cutting in data
                 if writes and b"COMMIT" in data:
@@ -83,6 +96,7 @@ class Wire:
         self, client: socket.socket, server: socket.socket, doomed: threading.Event
     ) -> None:
         for data in _chunks(server):
+            self._speaking.wait()
             if doomed.is_set():
                 break
             with suppress(OSError):

@@ -23,8 +23,10 @@ from gateway.metering.usage import Usage
 from gateway.metrics import Metrics
 from gateway.store.database import Database
 from gateway.treasury import committer as committing
+from gateway.treasury import drivers
 from gateway.treasury.budgets import Amounts
 from gateway.treasury.committer import Committer
+from gateway.treasury.decisions import Line
 from gateway.treasury.drivers import LoopDriver, ThreadDriver
 from gateway.treasury.groups import Admission, Closing
 from gateway.treasury.holds import Hold
@@ -99,6 +101,40 @@ async def test_an_ending_that_nobody_was_told_of_is_booked_once(
             entries = gateway.entries(heard.request_id)
     assert heard.status == 200
     assert [(e["kind"], e["quality"]) for e in entries] == [("charge", "reported")]
+
+
+# ---- a server that answers nothing, not even that it is down
+
+
+async def test_nobody_waits_for_a_server_that_has_fallen_silent_and_nothing_is_lost(
+    provider: ScriptedProvider, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing, "HANGS_AFTER", 0.3)
+    monkeypatch.setattr(drivers, "_LOOK_SECONDS", 0.05)
+    provider.script = ANSWER
+    with Wire(postgres_url) as wire:
+        async with running(routes_for(provider.url), wire.url) as gateway:
+            async with calling(gateway) as caller:
+                provider.hold()
+                asking = asyncio.ensure_future(caller.ask("extraction"))
+                await provider.until(lambda p: p.open == 1)
+                wire.fall_silent()
+                provider.release()
+                async with asyncio.timeout(10):
+                    refused = [await caller.ask("extraction") for _ in range(3)]
+                    await until(gateway.url, 503)
+                await alive(gateway)
+                assert not asking.done(), "it waits for its entry"
+                assert len(provider.requests) == 1
+                wire.speak()
+                answered = await asking
+                await until(gateway.url, 200)
+                after = await caller.ask("extraction")
+            entries = gateway.entries(answered.request_id)
+            held = [gateway.entries(heard.request_id) for heard in refused]
+    assert [heard.status for heard in (*refused, answered, after)] == [503] * 3 + [200] * 2
+    assert [(e["kind"], e["quality"]) for e in entries] == [("charge", "reported")]
+    assert {(e["kind"], e["amount_nanos"]) for rows in held for e in rows} <= {("release", 0)}
 
 
 # ---- the committer alone
@@ -184,6 +220,27 @@ async def test_one_that_waits_and_is_poisoned_takes_nobody_with_it(database: Dat
         assert isinstance(await ending.future, Entry)
     assert [type(each) for each in answers] == [Hold, Unavailable, Hold, Hold]
     assert audit(database, "main") == ([], 1)
+
+
+async def test_a_mistake_of_ours_costs_the_one_it_is_about_and_nobody_else(
+    database: Database,
+) -> None:
+    def broken(_at: int) -> list[Line]:
+        raise KeyError("a mistake")
+
+    books = Books(database, [a_budget(limit=1_000)])
+    async with a_committer(books) as committer:
+        group = [asks(books, 10) for _ in range(3)]
+        group[1].lines = broken
+        for admission in group:
+            committer.admit(admission)
+        answers = [await answer_to(admission) for admission in group]
+        assert committer.healthy
+        later = asks(books, 10)
+        committer.admit(later)
+        assert isinstance(await answer_to(later), Hold)
+    assert [type(answer) for answer in answers] == [Hold, Unavailable, Hold]
+    assert audit(database, "main")[0] == []
 
 
 async def test_who_stopped_waiting_before_the_commit_holds_nothing(database: Database) -> None:

@@ -7,8 +7,9 @@ periods. There are two clocks: the real one, and one for tests that stands still
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 MICROS = 1_000_000
 """Microseconds in a second."""
@@ -50,6 +51,11 @@ def to_micros(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise ValueError("a time without a zone is ambiguous")
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def midnight(day: date, zone: ZoneInfo) -> int:
+    """When a day begins in a zone, in microseconds since 1970; the first time, if twice."""
+    return to_micros(datetime(day.year, day.month, day.day, tzinfo=zone))
 
 
 def to_datetime(micros: int) -> datetime:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gateway.callers.registry import NewKey, Registry
 from gateway.cli.authorship import typed_by
 from gateway.cli.options import err, interactive
-from gateway.clock import FrozenClock, to_datetime, to_micros, to_text
+from gateway.clock import FrozenClock, midnight, to_datetime, to_text
 from gateway.errors import ConfigurationError
 from gateway.insight.company import MARK, STORY_MONTHS
 from gateway.insight.synthetic import Company, scaled
@@ -101,9 +101,10 @@ def write_history(
     company's jobs; DatabaseDown.
     """
     histories = Histories(org, database.engine_name)
-    today = to_datetime(plan.now).astimezone(routes.time_zone).date()
+    zone = routes.time_zone
+    today = to_datetime(plan.now).astimezone(zone).date()
     start = _before(today, plan.months)
-    fresh = History(_midnight(_before(today, STORY_MONTHS), routes), _midnight(start, routes))
+    fresh = History(midnight(_before(today, STORY_MONTHS), zone), midnight(start, zone))
     with database.writing() as cursor:
         history = histories.find(cursor) or fresh
         company = _company(routes, plan, history, {})
@@ -178,7 +179,3 @@ def _before(day: date, months: int) -> date:
     """The same day so many months before; the 28th for what is later than that."""
     years, month = divmod(day.year * 12 + day.month - 1 - months, 12)
     return date(years, month + 1, min(day.day, 28))
-
-
-def _midnight(day: date, routes: Routes) -> int:
-    return to_micros(datetime(day.year, day.month, day.day, tzinfo=routes.time_zone))

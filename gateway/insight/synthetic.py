@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import accumulate
 from random import Random
 
 import msgspec
 
-from gateway.clock import MICROS, to_micros
+from gateway.clock import MICROS, midnight
 from gateway.insight import company
 from gateway.insight.company import Burst, Workload
 from gateway.jobs.routes import Job, Routes, Target
@@ -92,7 +92,8 @@ class Company:
 
     def day(self, day: date) -> list[Finished]:
         """Every attempt of a day, in the organisation's zone and in order of admission."""
-        midnight = _midnight(day, self._routes), _midnight(day + timedelta(days=1), self._routes)
+        zone = self._routes.time_zone
+        bounds = midnight(day, zone), midnight(day + timedelta(days=1), zone)
         made: list[Finished] = []
         for index, workload in enumerate(self.workloads):
             rng = Random(f"{self._seed}/{index}/{workload.app}/{day}")  # noqa: S311 - not a secret
@@ -100,7 +101,7 @@ class Company:
             for burst, count in self._counts(workload, day, rng):
                 for number in range(count):
                     tags = self._tags(kind, burst, day, number, rng)
-                    made += self._attempts(kind, midnight, tags, day, rng)
+                    made += self._attempts(kind, bounds, tags, day, rng)
         return sorted(made, key=lambda attempt: (attempt.admitted_at, attempt.id))
 
     def _month(self, day: date) -> float:
@@ -167,7 +168,7 @@ class Company:
     def _price(self, target: Target, day: date) -> Price:
         """The price of that day. The book knows today's alone, so earlier days had the same one,
         but for the company's own price cut."""
-        price = target.price_at(_midnight(day, self._routes)) or target.price
+        price = target.price_at(midnight(day, self._routes.time_zone)) or target.price
         if price is None:
             raise ValueError(f"{target.name} has no price")
         for cut in company.PRICE_CUTS:
@@ -194,7 +195,7 @@ class Company:
     def _attempts(
         self,
         kind: _Kind,
-        midnight: tuple[int, int],
+        bounds: tuple[int, int],
         tags: dict[str, str],
         day: date,
         rng: Random,
@@ -202,7 +203,7 @@ class Company:
         """One request: its only attempt, or one that failed and the next."""
         workload = kind.workload
         hour = rng.choices(range(24), cum_weights=_HOURS[workload.hours])[0] + rng.random()
-        start, end = midnight
+        start, end = bounds
         admitted_at = start + int((end - start) * hour / 24)
         request_id = f"req_{admitted_at:014x}{rng.getrandbits(40):010x}"
         read = max(20, round(workload.input_tokens * rng.lognormvariate(0.0, 0.55)))
@@ -353,7 +354,3 @@ def _dearer(price: Price, times: tuple[int, int]) -> Price:
         service_tiers={},
         source=company.MARK,
     )
-
-
-def _midnight(day: date, routes: Routes) -> int:
-    return to_micros(datetime(day.year, day.month, day.day, tzinfo=routes.time_zone))

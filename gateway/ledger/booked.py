@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import BigInteger, bindparam, case, func, literal_column, select
 
-from gateway.clock import to_datetime, to_micros
+from gateway.clock import midnight, to_datetime
 from gateway.ledger.entries import ADJUST, PRESUMED
 from gateway.ledger.queries import Range
 from gateway.ledger.reconciliation import Place, Plan, Side
@@ -45,7 +45,7 @@ def booked(
 
     Places without tokens and without money are left out.
     """
-    period = Range(_midnight(days[0], zone), _midnight(days[-1] + timedelta(days=1), zone))
+    period = Range(midnight(days[0], zone), midnight(days[-1] + timedelta(days=1), zone))
     found: dict[Place, Side] = defaultdict(Side)
     with database.reading() as cursor:
         for of_corrections in (False, True):
@@ -95,7 +95,3 @@ def _understood(row: Sequence[Any], plan: Plan, zone: ZoneInfo) -> tuple[Place |
     day = to_datetime(int(quarter) * QUARTER).astimezone(zone).date()
     name = plan.model(served or model)
     return Place(plan.period(day), plan.provider(provider), name), side
-
-
-def _midnight(day: date, zone: ZoneInfo) -> int:
-    return to_micros(datetime(day.year, day.month, day.day, tzinfo=zone))

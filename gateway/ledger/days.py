@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from gateway.clock import to_datetime, to_micros
+from gateway.clock import midnight, to_datetime, to_micros
 from gateway.errors import ConfigurationError
 from gateway.ledger.queries import Range
 
@@ -25,7 +25,7 @@ def period_between(
     one that of `now`. `names` are those of both to whoever asked. Raises ConfigurationError.
     """
     today = to_datetime(now).astimezone(zone).date()
-    start, end = _midnight(today.replace(day=1), zone), _midnight(today + timedelta(days=1), zone)
+    start, end = midnight(today.replace(day=1), zone), midnight(today + timedelta(days=1), zone)
     if first:
         start = _moment(names[0], first, zone, after=False)
     if last:
@@ -40,7 +40,7 @@ def _moment(name: str, text: str, zone: ZoneInfo, *, after: bool) -> int:
     try:
         if len(text) <= len(_DAY):
             day = date.fromisoformat(text)
-            micros = _midnight(day + timedelta(days=1) if after else day, zone)
+            micros = midnight(day + timedelta(days=1) if after else day, zone)
         else:
             moment = datetime.fromisoformat(text)
             micros = to_micros(moment if moment.tzinfo else moment.replace(tzinfo=zone))
@@ -48,7 +48,3 @@ def _moment(name: str, text: str, zone: ZoneInfo, *, after: bool) -> int:
         return micros
     except (ValueError, OverflowError):
         raise ConfigurationError([f"{name}: {text!r} is not a day such as {_DAY}"]) from None
-
-
-def _midnight(day: date, zone: ZoneInfo) -> int:
-    return to_micros(datetime(day.year, day.month, day.day, tzinfo=zone))

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import bindparam, func, select
 
-from gateway.clock import to_datetime, to_micros
+from gateway.clock import midnight, to_datetime
 from gateway.errors import ConfigurationError
 from gateway.ledger.entries import HOUR
 from gateway.store.database import Cursor
@@ -51,7 +51,8 @@ class Month:
 
     def bounds(self, zone: ZoneInfo) -> tuple[int, int]:
         """Its first moment and that of the next one, in microseconds since 1970."""
-        return _midnight(self, zone), _midnight(self.after, zone)
+        first, next_first = (date(month.year, month.number, 1) for month in (self, self.after))
+        return midnight(first, zone), midnight(next_first, zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,3 @@ def _sum_of_entries(
     values = {**whose, "start": start, "end": end}
     entries, nanos = cursor.rows(prepare(statement, engine), values)[0]
     return int(entries), int(nanos or 0)
-
-
-def _midnight(month: Month, zone: ZoneInfo) -> int:
-    return to_micros(datetime(month.year, month.number, 1, tzinfo=zone))

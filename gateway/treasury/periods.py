@@ -9,10 +9,10 @@ around it is cut in two.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
-from gateway.clock import MICROS, to_datetime, to_micros
+from gateway.clock import MICROS, midnight, to_datetime
 
 FOREVER = (0, 2**62)
 MINUTE = 60 * MICROS
@@ -61,7 +61,7 @@ class Calendar:
         if period == "hour":
             return self._hour(at)
         first, after = self._dates(period, self._day(local.date(), at))
-        return self._midnight(first), self._midnight(after)
+        return midnight(first, self.zone), midnight(after, self.zone)
 
     def _hour(self, at: int) -> tuple[int, int]:
         offset = self._offset(at)
@@ -94,9 +94,9 @@ class Calendar:
 
         Another one when the clock is put back over midnight: a day that has begun is not left.
         """
-        if at < self._midnight(shown):
+        if at < midnight(shown, self.zone):
             return shown - timedelta(days=1)
-        if at >= self._midnight(shown + timedelta(days=1)):
+        if at >= midnight(shown + timedelta(days=1), self.zone):
             return shown + timedelta(days=1)
         return shown
 
@@ -117,9 +117,6 @@ class Calendar:
             back = (day.month - self.fiscal_year_starts) % 12
             return _months(day.replace(day=1), -back, 12)
         raise ValueError(f"{period!r} is not a period")
-
-    def _midnight(self, day: date) -> int:
-        return to_micros(datetime(day.year, day.month, day.day, tzinfo=self.zone))
 
 
 def _months(first_of_month: date, shift: int, length: int) -> tuple[date, date]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from gateway.clock import to_datetime, to_micros
+from gateway.clock import midnight, to_datetime
 from gateway.ledger.entries import ADJUST, PRESUMED
 from gateway.ledger.paging import entries_between
 from gateway.ledger.queries import Range
@@ -112,12 +112,8 @@ def _span(places: Sequence[Place], zone: ZoneInfo) -> Range:
     periods = sorted(place.period for place in places)
     first, last = _first_day(periods[0]), _first_day(periods[-1])
     length = timedelta(days=1) if len(periods[-1]) == len("2026-11-01") else timedelta(days=31)
-    return Range(_midnight(first, zone), _midnight(last + length, zone))
+    return Range(midnight(first, zone), midnight(last + length, zone))
 
 
 def _first_day(period: str) -> date:
     return date.fromisoformat(period if len(period) == len("2026-11-01") else f"{period}-01")
-
-
-def _midnight(day: date, zone: ZoneInfo) -> int:
-    return to_micros(datetime(day.year, day.month, day.day, tzinfo=zone))

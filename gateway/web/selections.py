@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from gateway.callers.roles import Permission, authorise
-from gateway.clock import to_micros
+from gateway.clock import midnight
 from gateway.errors import BadRequest, ConfigurationError
 from gateway.ledger.months import month_of, parse_month
 from gateway.ledger.queries import Range
@@ -73,7 +73,7 @@ def _period(visit: Visit, words: Mapping[str, str]) -> Range:
         last = _day(words, "to") or today
         if last < first:
             raise BadRequest("to: it is before from", param="to")
-        return Range(_midnight(visit, first), _midnight(visit, last + timedelta(days=1)))
+        return Range(midnight(first, zone), midnight(last + timedelta(days=1), zone))
     try:
         month = parse_month(words["month"]) if "month" in words else month_of(visit.now, zone)
     except ConfigurationError as error:
@@ -91,10 +91,6 @@ def _day(words: Mapping[str, str], name: str) -> date | None:
     if not 1971 <= found.year <= 9990:
         raise BadRequest(f"{name}: nothing was spent then", param=name)
     return found
-
-
-def _midnight(visit: Visit, day: date) -> int:
-    return to_micros(datetime(day.year, day.month, day.day, tzinfo=visit.say.zone))
 
 
 def shown_filters(asked_for: Asked) -> list[tuple[str, str]]:

@@ -341,8 +341,8 @@ class Committer:
 
     def _tell_all(self, answers: list[_Answer]) -> None:
         for future, answer in answers:
-            if future.done() and isinstance(answer, Hold):  # who asked for it has left
-                self.close(Closing(answer, ABANDONED))
+            if future.done() and isinstance(answer, Hold):  # nobody waits for it any more
+                self.close(Closing(answer, ABANDONED if future.cancelled() else IN_DOUBT))
             else:
                 _tell(future, answer)
 

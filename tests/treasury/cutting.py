@@ -27,6 +27,7 @@ class Wire:
         port = self._listener.getsockname()[1]
         self.url = parts._replace(netloc=f"postgres@127.0.0.1:{port}").geturl()
         self._cutting: bytes | None = None
+        self._breaks = True
         self.cut = threading.Event()
         """Set when a connection was cut."""
         self._speaking = threading.Event()
@@ -38,6 +39,11 @@ class Wire:
         """Break the connection on which such a COMMIT comes, when the server has done it."""
         self.cut.clear()
         self._cutting = f"INSERT INTO {table} ".encode()
+
+    def fall_silent_at_commit(self, table: str) -> None:
+        """The same, but the connection stays, and its answer waits until we speak again."""
+        self._breaks = False
+        self.cut_at_commit(table)
 
     def fall_silent(self) -> None:
         """Pass nothing on, either way, and break nothing."""
@@ -87,7 +93,7 @@ class Wire:
                 writes = writes or self._cutting in data
                 if writes and b"COMMIT" in data:
                     self._cutting = None
-                    doomed.set()
+                    (doomed.set if self._breaks else self._speaking.clear)()
             with suppress(OSError):
                 server.sendall(data)
         _close(server)

@@ -131,10 +131,28 @@ async def test_nobody_waits_for_a_server_that_has_fallen_silent_and_nothing_is_l
                 await until(gateway.url, 200)
                 after = await caller.ask("extraction")
             entries = gateway.entries(answered.request_id)
-            held = [gateway.entries(heard.request_id) for heard in refused]
     assert [heard.status for heard in (*refused, answered, after)] == [503] * 3 + [200] * 2
     assert [(e["kind"], e["quality"]) for e in entries] == [("charge", "reported")]
-    assert {(e["kind"], e["amount_nanos"]) for rows in held for e in rows} <= {("release", 0)}
+
+
+async def test_a_hold_that_comes_after_all_when_nobody_waits_for_it_is_given_back(
+    provider: ScriptedProvider, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing, "HANGS_AFTER", 0.3)
+    monkeypatch.setattr(drivers, "_LOOK_SECONDS", 0.05)
+    with Wire(postgres_url) as wire:
+        async with running(routes_for(provider.url), wire.url) as gateway:
+            async with calling(gateway) as caller, asyncio.timeout(10):
+                wire.fall_silent_at_commit("holds")
+                refused = await caller.ask("extraction")
+                wire.speak()
+                await until(gateway.url, 200)
+                assert (await caller.ask("extraction")).status == 200
+            entries = gateway.entries(refused.request_id)
+    assert refused.status == 503
+    assert [(e["kind"], e["outcome"], e["amount_nanos"]) for e in entries] == [
+        ("release", "books_down", 0)
+    ]
 
 
 # ---- the committer alone

@@ -88,7 +88,7 @@ class Committer:
         self._sweep_at = 0.0
         self._turn_began = 0.0
         self._hangs = False
-        self._under_way: Sequence[Admission] = ()
+        self._under_way: tuple[Sequence[Admission], Sequence[Closing]] = ((), ())
 
     def start(self) -> None:
         """Begin to commit; answers are delivered on the running loop."""
@@ -126,7 +126,9 @@ class Committer:
         self._hangs = hangs
         if hangs:
             late = [self._admissions.popleft() for _ in range(len(self._admissions))]
-            self._tell_all([(a.future, _books_are_down()) for a in (*self._under_way, *late)])
+            admissions, closings = self._under_way
+            self._refuse([*admissions, *late])
+            self._tell_the_late([*closings, *self._closings], now)
 
     def admit(self, admission: Admission) -> None:
         """Queue an admission; called on the loop."""
@@ -147,7 +149,7 @@ class Committer:
         try:
             return self._turn(now)
         finally:
-            self._turn_began, self._hangs, self._under_way = 0.0, False, ()
+            self._turn_began, self._hangs, self._under_way = 0.0, False, ((), ())
 
     def _turn(self, now: float) -> float:
         if now < self._retry_at:
@@ -170,7 +172,7 @@ class Committer:
 
     def _commit(self, admissions: list[Admission], closings: list[Closing]) -> None:
         candidates = [a for a in (*self._waiting, *admissions) if not a.future.done()]
-        self._under_way = candidates
+        self._under_way = candidates, closings
         began = time.perf_counter()
         result: Result | None = None
         try:
@@ -288,10 +290,7 @@ class Committer:
         late = [self._admissions.popleft() for _ in range(len(self._admissions))]
         self._refuse([*self._waiting, *admissions, *late])
         self._waiting = []
-        for closing in self._closings:
-            if closing.future is not None and now - closing.queued_at > SETTLE_PATIENCE:
-                self._deliver([(closing.future, _books_are_down())])
-                closing.future = None
+        self._tell_the_late(tuple(self._closings), now)
 
     def _came_back(self) -> None:
         if self._down:
@@ -331,6 +330,11 @@ class Committer:
             over = ending.amount_nanos - entry.ceiling_nanos
             metrics.count(metrics.overrun, place, over)
             log.warning("entry %s is %d nanos over the ceiling of its hold", entry.id, over)
+
+    def _tell_the_late(self, closings: Sequence[Closing], now: float) -> None:
+        """Who has waited long enough for an entry is told; the ending stays, to be written."""
+        late = [one for one in closings if now - one.queued_at > SETTLE_PATIENCE]
+        self._deliver([(one.future, _books_are_down()) for one in late if one.future is not None])
 
     def _refuse(self, admissions: Sequence[Admission]) -> None:
         self._deliver([(a.future, _books_are_down()) for a in admissions])

@@ -135,6 +135,26 @@ async def test_nobody_waits_for_a_server_that_has_fallen_silent_and_nothing_is_l
     assert [(e["kind"], e["quality"]) for e in entries] == [("charge", "reported")]
 
 
+async def test_who_waited_long_enough_for_a_silent_server_is_told_and_the_entry_is_written(
+    provider: ScriptedProvider, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing, "HANGS_AFTER", 0.3)
+    monkeypatch.setattr(committing, "SETTLE_PATIENCE", 0.3)
+    monkeypatch.setattr(drivers, "_LOOK_SECONDS", 0.05)
+    provider.script = ANSWER
+    with Wire(postgres_url) as wire:
+        async with running(routes_for(provider.url), wire.url) as gateway:
+            async with calling(gateway) as caller, asyncio.timeout(10):
+                wire.fall_silent_at_commit("entries")
+                told = await caller.ask("extraction")
+                wire.speak()
+                await until(gateway.url, 200)
+                assert (await caller.ask("extraction")).status == 200
+            entries = gateway.entries(told.request_id)
+    assert told.status == 503
+    assert [(e["kind"], e["quality"]) for e in entries] == [("charge", "reported")]
+
+
 async def test_a_hold_that_comes_after_all_when_nobody_waits_for_it_is_given_back(
     provider: ScriptedProvider, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
